@@ -1,0 +1,5 @@
+"""`python -m gencli`."""
+
+from gencli.cli import main
+
+main()

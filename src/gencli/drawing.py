@@ -1,0 +1,30 @@
+"""The one draw: a uniform number against the survivors' cumulative sum. Knows no stage, model or text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from gencli.candidates import Candidates
+from gencli.errors import RunError
+
+
+def draw(candidates: Candidates, uniforms: Sequence[float], step: int = 0) -> list[int]:
+    """One token id a row, by one number in [0, 1) a row.
+
+    Walks the survivors in ascending id with a float64 cumulative sum: no sort, and the same token
+    whatever was removed elsewhere. Raises `RunError`, naming `step`, for NaN logits or an empty row.
+    """
+    if bool(torch.isnan(candidates.peak).any()):
+        raise RunError(f"the logits at step {step} are not numbers (NaN); the checkpoint is damaged or its precision too low.")
+    if bool(torch.isinf(candidates.peak).any()):
+        raise RunError(f"the logits at step {step} are infinite or nothing is left in play; the checkpoint or a bias is at fault.")
+    if candidates.width == 1:
+        return [int(token) for token in candidates.token_ids()[:, 0]]
+    sums = (candidates.logits - candidates.peak).double().exp_().cumsum(dim=1)
+    total = sums[:, -1:]
+    numbers = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * total
+    # the first survivor whose sum exceeds the number; rounding must not carry it past the last survivor
+    at = torch.searchsorted(sums, numbers, right=True).minimum(torch.searchsorted(sums, total))
+    return [int(token) for token in candidates.token_ids().gather(1, at)[:, 0]]

@@ -1,0 +1,161 @@
+"""The event line: what a run tells. Plain values only; no tensors below the surface, no terminal above it.
+
+JSON output, traces, bars and Python programs all read these. `to_dict` gives the published shape
+(version 1), whose JSON Schema `schema()` generates from the classes here.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, fields, is_dataclass
+from types import MappingProxyType
+from typing import Any
+
+VERSION = 1
+
+REASONS = MappingProxyType(
+    {
+        "end_token": "the model ended its text",
+        "stop_string": "a stop string was written",
+        "length": "max_new_tokens was reached",
+        "context": "the context is full",
+        "time": "the time limit was reached",
+        "loop": "the text repeats itself",
+        "gate": "a gate tripped",
+        "interrupted": "it was interrupted",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One token that was in play at a step.
+
+    `raw_prob` is its probability under the model alone, `prob` under the whole pipeline (0.0 where
+    removed); `removed_by` names the stage that removed it, `removed_at` its 0-based place in the
+    pipeline, `because` the numbers that decided; `after` holds the probability after each stage
+    (only where asked for).
+    """
+
+    id: int
+    text: str
+    raw_prob: float
+    prob: float
+    removed_by: str | None = None
+    removed_at: int | None = None
+    because: str | None = None
+    after: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage did at a step: `kept` tokens, `mass_removed` (raw probability), the entropy left
+    (bits) and KL(after the stage || raw) (bits)."""
+
+    stage: str
+    at: int
+    kept: int
+    mass_removed: float
+    entropy: float
+    kl: float
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run begins. `preset` is resolved and bound: every value with its origin."""
+
+    event = "start"
+    version: int
+    checkpoint: dict[str, Any]
+    preset: dict[str, Any]
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    seed: int
+    samples: int
+    device: str
+    precision: str
+    gencli: str
+    torch: str
+    first_sample: int = 0
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """In a trace: the checkpoint's fingerprint, as soon as it is known."""
+
+    event = "checkpoint"
+    sha256: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token was drawn. `text` is what became certain by it (it may be empty), `bytes` its own bytes.
+
+    The measures are None where nobody asked for detail: `logprob` (nats) under the pipeline,
+    `raw_logprob` and `rank` (1-based) under the model alone, entropies in bits.
+    """
+
+    event = "token"
+    sample: int
+    step: int
+    id: int
+    text: str
+    bytes: bytes
+    logprob: float | None = None
+    raw_logprob: float | None = None
+    rank: int | None = None
+    entropy: float | None = None
+    raw_entropy: float | None = None
+    candidates: tuple[Candidate, ...] | None = None
+    stages: tuple[StageReport, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A sample ended. `text` is what was still held back; `stop` which stop string or end token it was.
+
+    `surprisal` is the mean raw bits a token, `kl` the mean KL(final || raw) in bits; both None where
+    no detail was asked for.
+    """
+
+    event = "finish"
+    sample: int
+    text: str
+    reason: str
+    stop: str | None
+    prompt_tokens: int
+    new_tokens: int
+    seconds_to_first_token: float | None
+    tokens_per_second: float | None
+    surprisal: float | None = None
+    kl: float | None = None
+
+
+Event = Started | Hashed | Token | Finished
+EVENTS = (Started, Hashed, Token, Finished)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if is_dataclass(value) and not isinstance(value, type):
+        # `after` is the one field that only an inspection fills
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "after" or value.after is not None}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """The event as JSON values, in the published shape: its name first, bytes as base64."""
+    return {"event": event.event, **_plain(event)}
+
+
+def to_json(event: Event) -> str:
+    """The event as one line of JSON without the newline; non-ASCII text stays as it is."""
+    import json
+
+    return json.dumps(to_dict(event), ensure_ascii=False, allow_nan=False, separators=(",", ":"))

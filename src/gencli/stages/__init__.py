@@ -1,0 +1,133 @@
+"""The shelf of stages: Candidates -> Candidates. Here is their contract; one file holds one stage.
+
+`stages/top_k.py` holds `TopK`; it is `top_k:` in a preset and `--top-k` on the command line. A stage
+is a frozen dataclass whose fields are its knobs, made with `knob`; the first field is the one that a
+bare value sets. Stage files import no torch at their top: presets and help texts load them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from gencli.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from gencli.candidates import Candidates
+    from gencli.memory import Memory
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a stage's setting accepts.
+
+    `kind` is "float", "int", "choice" or "map" (text or id -> number); a number lies in [low, high],
+    without the ends named in `open` ("low", "high", "both" or ""); `neutral` is the value with which
+    the stage changes nothing (None: this knob alone decides nothing).
+    """
+
+    name: str
+    kind: str
+    help: str
+    default: Any
+    neutral: Any = None
+    low: float | None = None
+    high: float | None = None
+    open: str = ""
+    choices: tuple[str, ...] = ()
+
+    def range(self) -> str:
+        """The range in words: "in (0, 1]", "at least 0", "one of a, b"."""
+        if self.kind == "choice":
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "map":
+            return "a mapping of token text or id to a number"
+        low, high = self.low, self.high
+        if low is not None and high is not None:
+            left, right = "(" if self.open in ("low", "both") else "[", ")" if self.open in ("high", "both") else "]"
+            return f"in {left}{low:g}, {high:g}{right}"
+        if low is not None:
+            return f"greater than {low:g}" if self.open in ("low", "both") else f"at least {low:g}"
+        return "any number"
+
+    def check(self, value: Any, label: str) -> Any:
+        """The value in its own type, or a `UsageError` that names `label` and the range."""
+        sentence = f"{label} must be {'a whole number ' if self.kind == 'int' else ''}{self.range()}, not {value!r}."
+        if self.kind == "choice":
+            if value not in self.choices:
+                raise unknown(f"value of {label}", str(value), self.choices)
+            return value
+        if self.kind == "map":
+            return self._check_map(value, sentence)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(sentence)
+        if not math.isfinite(value) or (self.kind == "int" and value != int(value)):
+            raise UsageError(sentence)
+        too_low = self.low is not None and (value < self.low or (value == self.low and self.open in ("low", "both")))
+        too_high = self.high is not None and (value > self.high or (value == self.high and self.open in ("high", "both")))
+        if too_low or too_high:
+            raise UsageError(sentence)
+        return int(value) if self.kind == "int" else float(value)
+
+    @staticmethod
+    def _check_map(value: Any, sentence: str) -> tuple[tuple[str | int, float], ...]:
+        entries = value.items() if isinstance(value, dict) else value
+        if not isinstance(entries, Sequence) and not isinstance(value, dict):
+            raise UsageError(sentence)
+        checked = []
+        for entry in entries:
+            if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
+                raise UsageError(sentence)
+            token, bias = entry
+            if isinstance(bias, bool) or not isinstance(bias, int | float) or math.isnan(bias) or bias == math.inf:
+                raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be a number or -inf, not {bias!r}.")
+            if isinstance(token, bool) or not isinstance(token, str | int):
+                raise UsageError(sentence)
+            checked.append((token, float(bias)))
+        return tuple(checked)
+
+
+def knob(kind: str, default: Any, help: str, **limits: Any) -> Any:
+    """A dataclass field that is a stage's setting; `limits` are the other fields of `Knob`."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "help": help, "default": default, **limits})
+
+
+def knobs(stage: type[Stage] | Stage) -> tuple[Knob, ...]:
+    """The knobs of a stage, the first one first."""
+    return tuple(Knob(name=field.name, **field.metadata) for field in dataclasses.fields(stage) if field.metadata)  # type: ignore[arg-type]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """What every stage offers.
+
+    `place` is its standard place (lower comes first), `source` the paper or project it comes from.
+    A stage may also have `bind(vocabulary) -> stage` (knobs given as text become ids) and
+    `because(before, row, token_id) -> str` (the numbers by which a token was removed).
+    """
+
+    place: ClassVar[float]
+    source: ClassVar[str]
+
+    def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
+        """Candidates after this stage; `memories` holds one sequence's memory per row.
+
+        Never changes what it was handed, never revives a removed token, always leaves one.
+        """
+        ...
+
+
+def build(name: str, stage: type[Any], settings: dict[str, Any], label: str = "") -> Any:
+    """A checked instance of a stage from its settings; raises `UsageError` that names stage.knob."""
+    known = {each.name: each for each in knobs(stage)}
+    checked = {}
+    for key, value in settings.items():
+        if key not in known:
+            raise unknown(f"knob of {name}", key, known)
+        # the first knob is spoken of by the stage's own name, as it is typed
+        spoken = name if key == next(iter(known)) else f"{name}.{key}"
+        checked[key] = known[key].check(value, label or spoken)
+    return stage(**checked)

@@ -1,0 +1,35 @@
+"""Frequency penalty: a price that grows with every appearance of a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from gencli.stages import knob
+
+if TYPE_CHECKING:
+    from gencli.candidates import Candidates
+    from gencli.memory import Memory
+
+
+@dataclass(frozen=True)
+class FrequencyPenalty:
+    """Subtract the penalty from a token's logit as often as it appeared; negative values invite repetition."""
+
+    place: ClassVar[float] = 22
+    source: ClassVar[str] = "OpenAI API reference, frequency_penalty"
+
+    penalty: float = knob(
+        "float", 0.0, "Subtracted from a token's logit for each time it appeared; 0 changes nothing.", neutral=0.0, low=-100.0, high=100.0
+    )
+    last: int = knob("int", 0, "How many of the latest tokens count; 0 counts all.", low=0)
+    scope: str = knob("choice", "prompt+output", "Which tokens count.", choices=("prompt+output", "output"))
+
+    def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
+        if self.penalty == 0.0:
+            return candidates
+        from gencli.memory import counts
+
+        seen = counts(candidates, memories, self.last, self.scope)
+        return candidates.with_logits(candidates.logits - self.penalty * seen)

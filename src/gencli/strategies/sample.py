@@ -1,0 +1,44 @@
+"""Sampling: one draw a step from what the pipeline leaves in play. Knows no text and no limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from gencli.candidates import Candidates
+from gencli.decoder import Decoder
+from gencli.drawing import draw
+from gencli.memory import Memory
+from gencli.pipeline import Pipeline
+from gencli.strategies import Step
+
+
+class Sample:
+    """Draws every row's next token by that row's own noise; temperature 0 makes it greedy."""
+
+    def __init__(self, decoder: Decoder, pipeline: Pipeline, memories: Sequence[Memory], logits: Tensor) -> None:
+        """`logits` (rows, vocabulary) are those after the prompt."""
+        self.decoder = decoder
+        self.pipeline = pipeline
+        self.memories = list(memories)
+        self._logits: Tensor | None = logits
+        self._last: list[int] = []
+
+    def step(self, traced: bool = False) -> Step:
+        """Draw the next token of every row and remember it; the model runs only when asked again."""
+        logits = self._logits if self._logits is not None else self.decoder.step(self._last)
+        raw = Candidates(logits)
+        passed = self.pipeline.traced(raw, self.memories) if traced else None
+        final = passed[-1] if passed else self.pipeline(raw, self.memories)
+        ids = draw(final, [memory.uniform() for memory in self.memories], self.memories[0].step)
+        for memory, token_id in zip(self.memories, ids, strict=True):
+            memory.append(token_id)
+        self._logits, self._last = None, ids
+        return Step(ids, passed)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows only; the others' place in the cache is freed."""
+        self.memories = [self.memories[row] for row in rows]
+        self._last = [self._last[row] for row in rows]
+        self.decoder.keep(rows)
