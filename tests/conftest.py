@@ -1,0 +1,30 @@
+"""What tests everywhere stand on: the embedded checkpoint, the real data where it is, few threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's own folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def fable() -> Path:
+    """The embedded checkpoint's folder."""
+    return ROOT / "checkpoints" / "fable-9m"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real checkpoints, tokenizers and templates; the test skips without it."""
+    if not (place := os.environ.get("GENCLI_REAL_DATA")):
+        pytest.skip("GENCLI_REAL_DATA is not set")
+    return Path(place)
