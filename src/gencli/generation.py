@@ -1,0 +1,224 @@
+"""The main path: prompt -> ids -> steps -> events. Read this first. Knows no terminal, file or command line."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gencli.errors import UsageError
+from gencli.events import VERSION, Event, Finished, Started, Token
+from gencli.loading import Session
+from gencli.memory import Memory
+from gencli.observation import BITS, Detail, observe
+from gencli.pipeline import Pipeline
+from gencli.preset import Preset
+from gencli.prompting import Prompt, refuse_too_long
+from gencli.registry import find
+from gencli.stopping import Limits, Stopping
+from gencli.strategies import Step
+from gencli.tokenizers import encode_pieces
+from gencli.detokeniser import Detokeniser
+from gencli.vocabulary import Vocabulary
+
+DEFAULT_NEW_TOKENS = 256
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, beside what a preset says.
+
+    `seed` 0 .. 2**63-1 (drawn when None); samples `first_sample` .. `first_sample + samples - 1` run as
+    one batch; `gates` may hold "loop"; `since` is when the clock for the first token started
+    (time.monotonic). `cache` False recomputes everything each step, with the same tokens.
+    """
+
+    seed: int | None = None
+    samples: int = 1
+    first_sample: int = 0
+    time_limit: float | None = None
+    stop_inclusive: bool = False
+    ignore_end: bool = False
+    gates: frozenset[str] = frozenset()
+    special: bool = False
+    cache: bool = True
+    overflow: str = "error"
+    since: float | None = None
+    detail: Detail | None = None
+    interrupted: Callable[[], bool] = field(default=lambda: False)
+
+
+def run(session: Session, prompt: str | Prompt, preset: Preset | None = None, options: Options | None = None) -> Iterator[Event]:
+    """Generate: a `Started`, then the `Token`s and one `Finished` of every sample.
+
+    Raises `UsageError` for a prompt that does not fit or a setting that the vocabulary refuses, and
+    `RunError` for logits that are not numbers.
+    """
+    options = options or Options()
+    plan = _plan(session, prompt, preset or Preset(), options)
+    yield plan.started
+    decoder = session.decoder(cache=options.cache, overflow=options.overflow, room=len(plan.prompt_ids) + plan.limits.max_new_tokens)
+    samples = [_Sample(plan, options, number) for number in range(options.first_sample, options.first_sample + options.samples)]
+    logits = decoder.prefill(plan.prompt_ids, len(samples), options.interrupted)
+    if logits is not None:
+        strategy = find("strategies", plan.strategy)(decoder, plan.pipeline, [sample.memory for sample in samples], logits)
+        while samples and not options.interrupted():
+            step = strategy.step(traced=options.detail is not None and options.detail.wanted())
+            going = []
+            for row, sample in enumerate(samples):
+                yield sample.token(step, row)
+                if sample.reason:
+                    yield sample.finish()
+                else:
+                    going.append(row)
+            if len(going) < len(samples):
+                samples = [samples[row] for row in going]
+                if samples:
+                    strategy.keep(going)
+    for sample in samples:
+        yield sample.finish("interrupted")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A run that was checked and bound to its vocabulary."""
+
+    prompt_ids: list[int]
+    at_start: bool
+    pipeline: Pipeline
+    vocabulary: Vocabulary
+    limits: Limits
+    strategy: str
+    room: int
+    since: float
+    started: Started
+
+
+def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Options) -> _Plan:
+    since = time.monotonic() if options.since is None else options.since
+    prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
+    vocabulary = _with_end_tokens(session, preset.get("end_tokens", ()))
+    prompt_ids, room = _prompt_ids(session, prompt, options.overflow)
+    pipeline = Pipeline(preset.stages()).bind(vocabulary)
+    seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed must lie in 0 .. {LARGEST_SEED}, not {seed}.")
+    limits = Limits(
+        max_new_tokens=preset.get("max_new_tokens", DEFAULT_NEW_TOKENS),
+        time_limit=options.time_limit,
+        stop=tuple(preset.get("stop", ())),
+        stop_inclusive=options.stop_inclusive,
+        ignore_end=options.ignore_end,
+        gates=options.gates,
+    )
+    started = _started(session, prompt, prompt_ids, preset, pipeline, replace(options, seed=seed))
+    strategy = preset.get("strategy", "sample")
+    return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
+
+
+def _with_end_tokens(session: Session, more: tuple[str | int, ...]) -> Vocabulary:
+    """The vocabulary, with the preset's end tokens beside the checkpoint's own."""
+    vocabulary, ends = session.vocabulary, set(session.vocabulary.end_ids)
+    for token in more:
+        ids = [token] if isinstance(token, int) else encode_pieces(session.tokenizer, [(token, True)])
+        if len(ids) != 1 or not 0 <= ids[0] < vocabulary.size:
+            raise UsageError(f"end_tokens: {token!r} is not one token of this checkpoint (it is {ids}).")
+        ends.add(ids[0])
+    return replace(vocabulary, end_ids=frozenset(ends))
+
+
+def _prompt_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
+    """The prompt's ids with the start tokens, and how many tokens the context still holds."""
+    tokenizer, context = session.tokenizer, session.context
+    if overflow == "error":
+        refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
+    ids = [*tokenizer.start_ids, *encode_pieces(tokenizer, prompt.pieces)]
+    if not ids:
+        ids = sorted(session.vocabulary.end_ids)[:1]
+    if not ids:
+        raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
+    if overflow == "slide":
+        return (ids if len(ids) < context else ids[-(context // 2) :]), 2**63
+    if len(ids) >= context:
+        raise UsageError(
+            f"the prompt has {len(ids)} tokens and the context holds {context}, one of them for the answer; "
+            "shorten it, or let the context slide with --overflow slide."
+        )
+    return ids, context - len(ids)
+
+
+def _started(session: Session, prompt: Prompt, prompt_ids: list[int], preset: Preset, pipeline: Pipeline, options: Options) -> Started:
+    import torch
+
+    from gencli import __version__
+
+    settings: dict[str, Any] = preset.to_dict()
+    for entry, stage in zip(settings["pipeline"], pipeline.stages, strict=True):
+        for name, value in entry["knobs"].items():
+            value["value"] = getattr(stage, name)  # bound: ids where the preset had text
+    return Started(
+        version=VERSION,
+        checkpoint={"name": session.name, "path": str(session.path), "bytes": session.bytes},
+        preset=settings,
+        prompt=prompt.text,
+        prompt_ids=tuple(prompt_ids),
+        seed=options.seed or 0,
+        samples=options.samples,
+        device=session.device,
+        precision=session.precision,
+        gencli=__version__,
+        torch=torch.__version__,
+        first_sample=options.first_sample,
+    )
+
+
+class _Sample:
+    """One sample under way: its memory, its text so far certain, its rules for stopping, its figures."""
+
+    def __init__(self, plan: _Plan, options: Options, number: int) -> None:
+        self.plan, self.detail, self.number = plan, options.detail, number
+        self.memory = Memory(plan.prompt_ids, plan.started.seed, number)
+        self.detokeniser = Detokeniser(plan.vocabulary, special=options.special, at_start=plan.at_start)
+        self.stopping = Stopping(plan.limits, plan.vocabulary.end_ids, plan.room, time.monotonic())
+        self.reason: str | None = None
+        self.stop: str | None = None
+        self.times: tuple[float, float] | None = None  # of the first and the latest token
+        self.surprisals: list[float] = []
+        self.divergences: list[float] = []
+
+    def token(self, step: Step, row: int) -> Token:
+        """The event of this row's drawn token."""
+        now = time.monotonic()
+        self.times = (self.times[0] if self.times else now, now)
+        token_id, vocabulary = step.ids[row], self.plan.vocabulary
+        measures: dict[str, Any] = {}
+        if step.passed is not None and self.detail is not None:
+            measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail)
+            self.surprisals.append(-measures["raw_logprob"] * BITS)
+            self.divergences.append(measures["stages"][-1].kl if measures["stages"] else 0.0)
+        ends = token_id in vocabulary.end_ids and not self.plan.limits.ignore_end
+        # the token that ends a text is no part of it, unless it is special and asked for
+        text = "" if ends and token_id not in vocabulary.special_ids else self.detokeniser.push(token_id)
+        text, self.reason, self.stop = self.stopping.push(token_id, text)
+        return Token(self.number, self.memory.step - 1, token_id, text, vocabulary.token_bytes[token_id], **measures)
+
+    def finish(self, reason: str | None = None) -> Finished:
+        """The last event of this sample, with the text that was held back."""
+        new = self.memory.step
+        first, last = self.times or (None, None)
+        measured = len(self.surprisals) == new > 0  # a mean over some of the tokens would mislead
+        return Finished(
+            sample=self.number,
+            text=self.stopping.flush(self.detokeniser.flush()),
+            reason=reason or self.reason or "interrupted",
+            stop=self.stop,
+            prompt_tokens=len(self.plan.prompt_ids),
+            new_tokens=new,
+            seconds_to_first_token=None if first is None else first - self.plan.since,
+            tokens_per_second=(new - 1) / (last - first) if first and last and last > first else None,
+            surprisal=sum(self.surprisals) / new if measured else None,
+            kl=sum(self.divergences) / new if measured else None,
+        )

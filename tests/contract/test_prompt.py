@@ -1,0 +1,143 @@
+"""The contract's chapter "Prompt and stdin", each line through the installed command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+RUN = ("generate", "--temperature", "0", "--max-new-tokens", "1", "--format", "json")
+
+
+def prompt_of(result):
+    assert result.code == 0, result.err
+    return json.loads(result.out)["start"]["prompt"]
+
+
+def test_an_argument_is_the_prompt(shell):
+    assert prompt_of(shell(*RUN, "Once upon")) == "Once upon"
+
+
+@pytest.mark.parametrize(("typed", "prompt"), [(b"From a pipe\n", "From a pipe"), (b"two\n\n", "two\n"), (b"none", "none"), (b"crlf\r\n", "crlf\r")])
+def test_stdin_is_the_prompt_without_its_final_newline(shell, typed, prompt):
+    assert prompt_of(shell(*RUN, stdin=typed)) == prompt
+
+
+def test_keep_newline_keeps_it(shell):
+    assert prompt_of(shell(*RUN, "--keep-newline", stdin=b"kept\n")) == "kept\n"
+
+
+def test_a_dash_is_stdin(shell):
+    assert prompt_of(shell(*RUN, "-", stdin=b"dash\n")) == "dash"
+
+
+def test_stdin_goes_before_the_argument(shell):
+    assert prompt_of(shell(*RUN, "Why?", stdin=b"A fact.\n")) == "A fact.\n\nWhy?"
+
+
+def test_stdin_from_a_file_goes_before_the_argument(shell):
+    (shell.folder / "facts").write_text("A fact.\n")
+    with open(shell.folder / "facts", "rb") as file:
+        done = subprocess.run([shell.command, *RUN, "Why?"], stdin=file, capture_output=True, cwd=shell.folder, env=shell.env, check=False)
+    assert json.loads(done.stdout)["start"]["prompt"] == "A fact.\n\nWhy?"
+
+
+@pytest.mark.parametrize("stdin", [None, b""])
+def test_empty_stdin_counts_as_absent(shell, stdin):
+    assert prompt_of(shell(*RUN, "alone", stdin=stdin)) == "alone"
+
+
+def test_no_stdin_turns_it_off(shell):
+    assert prompt_of(shell(*RUN, "--no-stdin", "alone", stdin=b"ignored")) == "alone"
+
+
+def test_prompt_file(shell):
+    (shell.folder / "p.txt").write_text("From a file\n")
+    assert prompt_of(shell(*RUN, "--prompt-file", "p.txt")) == "From a file"
+
+
+def test_nothing_at_all_is_wrong_usage_not_a_hang(shell):
+    for stdin in (None, b""):
+        result = shell("generate", stdin=stdin)
+        assert result.code == 2
+        assert result.out == b""
+        assert "prompt" in result.err
+
+
+def test_an_explicit_empty_prompt_starts_from_the_end_token_of_a_checkpoint_without_a_start_token(shell):
+    result = shell(*RUN, "")
+    assert prompt_of(result) == ""
+    assert json.loads(result.out)["start"]["prompt_ids"] == [0]
+
+
+def test_an_explicit_empty_prompt_starts_from_the_start_token(shell, real_data):
+    result = shell(*RUN, "--checkpoint", str(real_data / "stories260k"), "")
+    assert json.loads(result.out)["start"]["prompt_ids"] == [1]
+
+
+def test_start_tokens_are_the_tokenizers_own(shell, real_data):
+    from tokenizers import Tokenizer
+
+    oracle = Tokenizer.from_file(str(real_data / "stories260k" / "tokenizer.json"))
+    result = shell(*RUN, "--checkpoint", str(real_data / "stories260k"), "Once upon a time")
+    assert json.loads(result.out)["start"]["prompt_ids"] == oracle.encode("Once upon a time").ids
+
+
+def test_special_token_text_stays_text_unless_asked(shell):
+    plain = json.loads(shell(*RUN, "<|user|>").out)["start"]["prompt_ids"]
+    special = json.loads(shell(*RUN, "--special", "<|user|>").out)["start"]["prompt_ids"]
+    assert len(plain) > 1
+    assert special == [1]
+
+
+def test_generated_special_tokens_print_only_when_asked(shell):
+    forced = ("generate", "--logit-bias", "1=1000", "--ignore-end", "--max-new-tokens", "2", "Hi")
+    assert shell(*forced).out == b"\n"
+    assert shell(*forced, "--special").out == b"<|user|><|user|>\n"
+
+
+def test_invalid_utf8_tells_the_byte(shell):
+    result = shell("generate", stdin=b"good\xff")
+    assert result.code == 2
+    assert "4" in result.err
+    assert "UTF-8" in result.err
+    assert result.out == b""
+
+
+def test_invalid_utf8_in_an_argument_and_a_file(shell):
+    (shell.folder / "bad").write_bytes(b"ab\xc3")
+    for result in (shell("generate", b"ab\xff"), shell("generate", "--prompt-file", "bad")):
+        assert result.code == 2
+        assert "2" in result.err
+        assert "UTF-8" in result.err
+
+
+def test_nul_is_a_character(shell):
+    assert prompt_of(shell(*RUN, stdin=b"a\0b")) == "a\0b"
+
+
+def test_a_prompt_that_cannot_fit_is_refused_at_once(shell):
+    result = shell("generate", stdin=b"word " * 2_000_000)
+    assert result.code == 2
+    assert "context" in result.err
+    assert len(result.err) < 1000
+
+
+def test_a_prompt_of_more_tokens_than_the_context(shell):
+    result = shell("generate", stdin=b"a b c d " * 100)
+    assert result.code == 2
+    assert "256" in result.err
+
+
+def test_a_missing_prompt_file(shell):
+    result = shell("generate", "--prompt-file", "absent.txt")
+    assert result.code == 2
+    assert "absent.txt" in result.err
+
+
+def test_a_template_holds_the_prompt_and_its_special_tokens(shell):
+    start = json.loads(shell(*RUN, "--preset", "chat", "Hi <|user|>").out)["start"]
+    assert start["prompt_ids"][0] == 1
+    assert start["prompt_ids"].count(1) == 1  # what was typed never becomes a special token
+    assert start["prompt_ids"].count(2) == 1
