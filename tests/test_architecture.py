@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ def test_imports_are_light() -> None:
     assert not loaded & (HEAVY | {"yaml"})
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("stages",), ("presets", "list"), ("presets", "show", "creative")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("stages",), ("presets", "list"), ("presets", "show", "creative")], ids=" ".join
+)
 def test_commands_that_need_no_model_load_no_torch(arguments: tuple[str, ...]) -> None:
     assert not modules_after(running(*arguments)) & {"torch", "numpy", "tokenizers", "tiktoken", "safetensors"}
 
@@ -67,11 +70,16 @@ def test_help_of_every_command_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("gencli ", "generate"), ("gencli generate --preset ", "creative"), ("gencli generate --checkpoint ", "fable-9m"), ("gencli presets show ", "greedy")],
+    [
+        ("gencli ", "generate"),
+        ("gencli generate --preset ", "creative"),
+        ("gencli generate --checkpoint ", "fable-9m"),
+        ("gencli presets show ", "greedy"),
+    ],
 )
 def test_completion_offers_names_without_torch(words: str, offered: str) -> None:
     environment = {"_GENCLI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()))}
-    program = f"import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    {running().replace(chr(10), chr(10) + '    ')}\n"
+    program = "import contextlib, io\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n" + textwrap.indent(running(), "    ")
     loaded = modules_after(f"{program}\nassert {offered!r} in out.getvalue(), out.getvalue()", **environment)
     assert not loaded & (HEAVY - {"rich"})
 

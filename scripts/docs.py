@@ -1,0 +1,210 @@
+"""Writes the parts of the documentation that the code knows, between marks; `--check` only compares. Knows no wording of pages.
+
+<!-- generated: help generate -->  ...  <!-- end -->     from the code; CI compares
+<!-- recorded: gencli ... -->      ...  <!-- end -->     the output of a real run; `--record` runs it again
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import difflib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from gencli.cli import gencli
+from gencli.preset import Preset
+from gencli.registry import find, names
+from gencli.shipped import folder
+from gencli.stages import Knob, knobs
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "gencli"
+REGION = re.compile(r"(<!-- (generated|recorded): ([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SCHEMA = ROOT / "docs" / "events.schema.json"
+
+
+def fenced(text: str, language: str = "text") -> str:
+    return f"```{language}\n{text.rstrip()}\n```\n"
+
+
+def help_of(*words: str) -> str:
+    """What `gencli WORDS --help` says at a width of 100."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        gencli.main(args=[*words, "--help"], prog_name="gencli", standalone_mode=False, terminal_width=100)
+    return fenced(out.getvalue())
+
+
+def stage_page(name: str) -> str:
+    """What a stage file says about itself: its knobs, how they are set, its place and where it comes from."""
+    stage = find("stages", name)
+    settings = knobs(stage)
+    rows = [f"| {knob_name(name, each, first=each is settings[0])} | {each.range()} | {shown(each)} | {each.help} |" for each in settings]
+    place = f"Its standard place is {stage.place:g}; `gencli stages` lists the order. Source: {stage.source}."
+    return "\n".join(["| knob | range | default | |", "|---|---|---|---|", *rows, "", place, ""])
+
+
+def knob_name(stage: str, each: Knob, *, first: bool) -> str:
+    setting = f"`--set {stage}.{each.name}=`"
+    return f"`{each.name}`: `--{stage.replace('_', '-')}` or {setting}" if first else f"`{each.name}`: {setting}"
+
+
+def shown(each: Knob) -> str:
+    default = "none" if each.default in (None, (), {}) else f"{each.default}"
+    return default if each.neutral is None or each.neutral == each.default else f"{default} ({each.neutral:g} changes nothing)"
+
+
+def stage_table() -> str:
+    """Every stage in its standard order, with its first knob."""
+    found = sorted((find("stages", name).place, name) for name in names("stages"))
+    lines = ["| place | stage | first knob | what it does |", "|---|---|---|---|"]
+    for place, name in found:
+        stage = find("stages", name)
+        lines.append(f"| {place:g} | [`{name}`](stages/{name}.md) | `{knobs(stage)[0].name}` | {first_sentence(stage.__doc__)} |")
+    return "\n".join(lines) + "\n"
+
+
+def command_table() -> str:
+    """Every command with the first sentence of its help."""
+    lines = ["| command | what you get |", "|---|---|"]
+    for file in names("commands"):
+        command = find("commands", file)
+        lines.append(f"| [`{command.name}`](commands/{command.name}.md) | {first_sentence(command.help)} |")
+    return "\n".join(lines) + "\n"
+
+
+def preset_table() -> str:
+    """The shipped presets: their pipelines in order."""
+    lines = ["| preset | pipeline, in this order | for |", "|---|---|---|"]
+    for path in sorted((folder("configs") / "presets").glob("*.yaml")):
+        preset = Preset.load(path)
+        stages = " > ".join(f"{each.stage} " + " ".join(f"{value.value}" for _, value in each.knobs) for each in preset.pipeline)
+        lines.append(f"| `{path.stem}` | {stages} | {preset.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(text: str | None) -> str:
+    return re.split(r"(?<=[.:])\s", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".:")
+
+
+def tree() -> str:
+    """Root files and shelves from the top layer to the bottom one, each with the first line of its docstring."""
+    layers = configparser.ConfigParser()
+    layers.read(ROOT / ".importlinter")
+    order = re.findall(r"\w+", layers["importlinter:contract:layers"]["layers"])
+    found = [path for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    rank = {"__init__": -2, "__main__": -1, **{name: place for place, name in enumerate(order)}}
+    lines = ["src/gencli/"]
+    for path in sorted(found, key=lambda path: rank[path.stem]):
+        if path.is_dir():
+            lines.append(f"  {path.name + '/':16} {first_line(path / '__init__.py')}")
+            lines += wrapped(sorted(item.stem for item in path.glob("*.py") if not item.stem.startswith("_")))
+        else:
+            lines.append(f"  {path.name:16} {first_line(path)}")
+    return fenced("\n".join(lines))
+
+
+def wrapped(items: list[str]) -> list[str]:
+    lines: list[str] = []
+    for item in items:
+        if not lines or len(lines[-1]) + len(item) > 110:
+            lines.append("     ")
+        lines[-1] += f" {item}"
+    return lines
+
+
+def first_line(path: Path) -> str:
+    """The first paragraph of a module's docstring, on one line."""
+    text = path.read_text(encoding="utf-8").split('"""')[1]
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def output(command: str) -> str:
+    """What a command prints, stdout and stderr as a person without a terminal sees them."""
+    words = command.replace("gencli", shlex.quote(str(Path(sys.executable).parent / "gencli")), 1)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GENCLI_")}
+    environment |= {"COLUMNS": "100", "XDG_CONFIG_HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    done = subprocess.run(["bash", "-c", words], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
+    text = (done.stdout + done.stderr).replace(f"{ROOT}/", "").rstrip()
+    return fenced(f"$ {command}\n{text}" + (f"\n[exit code {done.returncode}]" if done.returncode else ""), "console")
+
+
+GENERATORS: dict[str, Callable[..., str]] = {
+    "help": help_of,
+    "stage": stage_page,
+    "stages": stage_table,
+    "commands": command_table,
+    "presets": preset_table,
+    "tree": tree,
+}
+
+
+def renewed(text: str, record: bool) -> str:
+    """A page with its regions made anew; recorded ones only where asked for or where still empty."""
+
+    def region(match: re.Match[str]) -> str:
+        opening, kind, what, old, closing = match.groups()
+        if kind == "recorded":
+            new = output(what) if record or not old.strip() else old
+        elif what.startswith("output "):
+            new = output(what.removeprefix("output "))
+        else:
+            name, *arguments = what.split()
+            new = GENERATORS[name](*arguments)
+        return f"{opening}{new}{closing}"
+
+    return REGION.sub(region, text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that may hold regions, and one for each command and stage that has none yet."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(found)}
+    for name in names("stages"):
+        texts.setdefault(ROOT / "docs" / "stages" / f"{name}.md", f"# {name}\n\n<!-- generated: stage {name} -->\n<!-- end -->\n")
+    for file in names("commands"):
+        name = file.replace("_", "-")
+        texts.setdefault(ROOT / "docs" / "commands" / f"{name}.md", f"# gencli {name}\n\n<!-- generated: help {name} -->\n<!-- end -->\n")
+    return texts
+
+
+def schema_text() -> str:
+    from gencli.schema import schema
+
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where a page differs from the code")
+    parser.add_argument("--record", action="store_true", help="run the recorded commands again")
+    arguments = parser.parse_args()
+    wanted = {path: renewed(text, arguments.record) for path, text in pages().items()}
+    wanted[SCHEMA] = schema_text()
+    stale = 0
+    for path, text in wanted.items():
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if old == text:
+            continue
+        stale += 1
+        name = str(path.relative_to(ROOT))
+        if arguments.check:
+            sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), text.splitlines(True), name, f"{name} (from the code)"))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
+    if arguments.check and stale:
+        sys.exit(f"{stale} pages differ from the code; `make docs` writes them anew.")
+
+
+main()
