@@ -7,7 +7,9 @@ in ascending token id; a row with fewer survivors than its neighbours is padded 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +20,13 @@ class Candidates:
     A logit of -inf is a removed token. Nothing here changes a tensor that was handed in.
     """
 
-    __slots__ = ("_peak", "_total", "ids", "logits")
+    __slots__ = ("_peak", "_total", "_weights", "ids", "logits")
 
     def __init__(self, logits: Tensor, ids: Tensor | None = None) -> None:
         self.logits = logits
         self.ids = ids
         self._peak: Tensor | None = None
+        self._weights: Tensor | None = None
         self._total: Tensor | None = None
 
     @property
@@ -43,10 +46,17 @@ class Candidates:
         return self._peak
 
     @property
+    def weights(self) -> Tensor:
+        """(rows, n) exp(logit - peak): the probabilities, not yet divided by their sum; the largest is 1."""
+        if self._weights is None:
+            self._weights = (self.logits - self.peak).exp_()
+        return self._weights
+
+    @property
     def total(self) -> Tensor:
-        """(rows, 1) float64: the sum of exp(logit - peak), the exact normaliser."""
+        """(rows, 1) float64: the sum of the weights, the exact normaliser."""
         if self._total is None:
-            self._total = (self.logits - self.peak).exp_().sum(dim=1, keepdim=True, dtype=torch.float64)
+            self._total = self.weights.sum(dim=1, keepdim=True, dtype=torch.float64)
         return self._total
 
     @property
@@ -56,72 +66,88 @@ class Candidates:
 
     def probs(self) -> Tensor:
         """(rows, n) float64 probabilities; a row sums to 1."""
-        return (self.logits - self.peak).exp().double() / self.total
+        return self.weights.double() / self.total
 
     def kept(self) -> Tensor:
         """(rows,) how many candidates are left."""
         return (self.logits > -torch.inf).sum(dim=1)
 
     def token_ids(self) -> Tensor:
-        """(rows, n) int64 token ids; those of padding mean nothing."""
+        """(rows, n) int64 token ids; padding repeats a row's last one."""
         if self.ids is not None:
             return self.ids
         return torch.arange(self.width, device=self.logits.device).expand(self.rows, -1)
+
+    def columns(self, row: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where tokens stand in a row: the columns of those in play, and a mask (m,) of which those are."""
+        if self.ids is None:
+            present = token_ids < self.width
+            return token_ids[present], present
+        places = torch.searchsorted(self.ids[row], token_ids).clamp_(max=self.width - 1)
+        present = self.ids[row, places] == token_ids
+        return places[present], present
 
     def with_logits(self, logits: Tensor) -> Candidates:
         """The same candidates under other logits of the same shape."""
         return Candidates(logits, self.ids)
 
-    def keep(self, mask: Tensor) -> Candidates:
-        """Only the candidates where `mask` (rows, n) is true, closed up and padded at the end."""
-        mask = mask & (self.logits > -torch.inf)
+    def without(self, token_ids: Iterable[int], rows: Iterable[int] | None = None) -> Candidates:
+        """Some rows (all where None) without those tokens; a row that would be left empty stays as it was."""
+        logits = self.logits.clone()
+        banned = torch.tensor(list(token_ids), dtype=torch.int64, device=logits.device)
+        for row in range(self.rows) if rows is None else rows:
+            logits[row, self.columns(row, banned)[0]] = -torch.inf
+            if not float(logits[row].amax()) > -torch.inf:
+                logits[row] = self.logits[row]
+        return self.with_logits(logits)
+
+    def at_least(self, borders: Sequence[float]) -> Candidates:
+        """Only the candidates whose logit is at least its row's border; a row that would be left empty stays as it was."""
+        return self.select([places(row, border) for row, border in zip(self.logits, borders, strict=True)])
+
+    def select(self, columns: Sequence[Tensor]) -> Candidates:
+        """Only the given columns, ascending, of each row, closed up; a row where there are none stays as it was."""
+        sizes = [row.numel() or self.width for row in columns]
+        if min(sizes) == self.width:
+            return self
         if self.rows == 1:
-            at = mask[0].nonzero()[:, 0]
-            if at.numel() == self.width:
-                return self
-            ids = at if self.ids is None else self.ids[0, at]
-            return Candidates(self.logits[:, at], ids[None])
-        place = mask.cumsum(dim=1)
-        width = int(place[:, -1].max())
-        if width == self.width:
-            return self if bool(mask.all()) else Candidates(self.logits.masked_fill(~mask, -torch.inf), self.ids)
-        row, column = mask.nonzero(as_tuple=True)
-        to = place[row, column] - 1
-        logits = self.logits.new_full((self.rows, width), -torch.inf)
-        logits[row, to] = self.logits[row, column]
-        ids = torch.zeros((self.rows, width), dtype=torch.int64, device=self.logits.device)
-        ids[row, to] = self.token_ids()[row, column]
+            at = columns[0]
+            ids = at if self.ids is None else self.ids[0].index_select(0, at)
+            return Candidates(self.logits[0].index_select(0, at)[None], ids[None])
+        logits = self.logits.new_full((self.rows, max(sizes)), -torch.inf)
+        ids = torch.empty_like(logits, dtype=torch.int64)
+        for row, (size, at) in enumerate(zip(sizes, columns, strict=True)):
+            if not at.numel():
+                at = torch.arange(self.width, device=logits.device)
+            chosen = at if self.ids is None else self.ids[row, at]
+            logits[row, :size] = self.logits[row, at]
+            ids[row, :size] = chosen
+            ids[row, size:] = chosen[-1]
         return Candidates(logits, ids)
 
-    def drop(self, mask: Tensor) -> Candidates:
-        """Without the candidates where `mask` is true; a row that would be left empty stays as it was."""
-        left = ~mask & (self.logits > -torch.inf)
-        return self.keep(left | ~left.any(dim=1, keepdim=True))
-
-    def keep_top(self, counts: Tensor, thresholds: Tensor) -> Candidates:
-        """Exactly the `counts` (rows, 1) likeliest of each row, the lowest ids first among ties.
-
-        `thresholds` (rows, 1) is the smallest logit that survives.
-        """
-        above = self.logits > thresholds
-        ties = self.logits == thresholds
-        room = counts - above.sum(dim=1, keepdim=True)
-        if bool((ties.sum(dim=1, keepdim=True) > room).any()):
-            ties &= ties.cumsum(dim=1) <= room
-        return self.keep(above | ties)
-
     def top(self, k: int) -> Candidates:
-        """Exactly the k likeliest; all where k reaches their number."""
+        """Exactly the k likeliest, the lowest ids first among ties; all where k reaches their number."""
         if k >= self.width:
             return self
-        thresholds = self.logits.topk(k, dim=1).values[:, -1:]
-        return self.keep_top(torch.full_like(thresholds, k, dtype=torch.int64), thresholds)
+        best, columns = self.logits.topk(k + 1, dim=1)
+        chosen = []
+        for row, (last, next_one) in enumerate(best[:, -2:].tolist()):
+            if last > next_one:
+                chosen.append(columns[row, :k].sort().values)
+            else:  # a tie across the border, which topk decides in any way it likes
+                chosen.append(self._top_among_ties(row, k, last))
+        return self.select(chosen)
+
+    def _top_among_ties(self, row: int, k: int, border: float) -> Tensor:
+        above = (self.logits[row] > border).nonzero()[:, 0]
+        ties = (self.logits[row] == border).nonzero()[:, 0] if border > -torch.inf else above[:0]
+        return torch.cat([above, ties[: k - above.numel()]]).sort().values
 
     def spread(self, size: int) -> Tensor:
         """(rows, size) logits over the whole vocabulary, -inf where a token was removed."""
         if self.ids is None:
             return self.logits
-        # padding carries -inf and may share id 0 with a real candidate, hence the maximum
+        # padding carries -inf and shares its id with a real candidate, hence the maximum
         full = self.logits.new_full((self.rows, size), -torch.inf)
         return full.scatter_reduce(1, self.ids, self.logits, "amax")
 
@@ -138,12 +164,22 @@ class Candidates:
 
     def rank(self, row: int, token_id: int) -> int:
         """1-based: how many tokens come before this one, lower ids first among ties, plus one."""
-        logit, logits = self.logit(row, token_id), self.logits[row]
-        tied = (logits == logit) & (self.token_ids()[row] < token_id)
-        return 1 + int((logits > logit).sum()) + int(tied.sum())
+        return 1 + int(self._before(row, token_id).sum())
 
     def mass_above(self, row: int, token_id: int) -> float:
         """The probability of all tokens that come before this one."""
+        return float(self.weights[row][self._before(row, token_id)].sum(dtype=torch.float64) / self.total[row, 0])
+
+    def _before(self, row: int, token_id: int) -> Tensor:
         logit, logits = self.logit(row, token_id), self.logits[row]
-        before = (logits > logit) | ((logits == logit) & (self.token_ids()[row] < token_id))
-        return float((logits[before] - self.peak[row]).exp().sum(dtype=torch.float64) / self.total[row, 0])
+        return (logits > logit) | ((logits == logit) & (self.token_ids()[row] < token_id))
+
+
+def places(values: Tensor, low: float, high: float = math.inf) -> Tensor:
+    """The indices, ascending, of the values (n,) that lie in [low, high]."""
+    if values.device.type != "cpu":
+        return ((values >= low) & (values <= high)).nonzero()[:, 0]
+    # numpy finds a few among many several times faster than torch does
+    array = values.detach().numpy()
+    inside = array >= low if high == math.inf else (array >= low) & (array <= high)
+    return torch.from_numpy(np.flatnonzero(inside))

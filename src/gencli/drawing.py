@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,15 +17,14 @@ def draw(candidates: Candidates, uniforms: Sequence[float], step: int = 0) -> li
     Walks the survivors in ascending id with a float64 cumulative sum: no sort, and the same token
     whatever was removed elsewhere. Raises `RunError`, naming `step`, for NaN logits or an empty row.
     """
-    if bool(torch.isnan(candidates.peak).any()):
+    peaks = candidates.peak[:, 0].tolist()
+    if any(map(math.isnan, peaks)):
         raise RunError(f"the logits at step {step} are not numbers (NaN); the checkpoint is damaged or its precision too low.")
-    if bool(torch.isinf(candidates.peak).any()):
+    if any(map(math.isinf, peaks)):
         raise RunError(f"the logits at step {step} are infinite or nothing is left in play; the checkpoint or a bias is at fault.")
-    if candidates.width == 1:
-        return [int(token) for token in candidates.token_ids()[:, 0]]
-    sums = (candidates.logits - candidates.peak).double().exp_().cumsum(dim=1)
+    sums = candidates.weights.double().cumsum(dim=1)
     total = sums[:, -1:]
     numbers = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * total
     # the first survivor whose sum exceeds the number; rounding must not carry it past the last survivor
     at = torch.searchsorted(sums, numbers, right=True).minimum(torch.searchsorted(sums, total))
-    return [int(token) for token in candidates.token_ids().gather(1, at)[:, 0]]
+    return [int(token) for token in (at if candidates.ids is None else candidates.ids.gather(1, at))[:, 0].tolist()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,21 +23,26 @@ class Memory:
     that a sample draws the same noise alone, in any batch, resumed, or beside another preset.
     """
 
-    __slots__ = ("ids", "prompt_length", "sample", "seed")
+    __slots__ = ("_ids", "prompt_length", "sample", "seed")
 
     def __init__(self, prompt_ids: Sequence[int], seed: int = 0, sample: int = 0) -> None:
-        self.ids = list(prompt_ids)
-        self.prompt_length = len(self.ids)
+        self._ids = array("q", prompt_ids)  # 64-bit, so that a tensor can read it without boxing a number
+        self.prompt_length = len(self._ids)
         self.seed = seed
         self.sample = sample
 
     @property
+    def ids(self) -> list[int]:
+        """Prompt and output so far (a copy)."""
+        return self._ids.tolist()
+
+    @property
     def step(self) -> int:
         """How many tokens were generated so far."""
-        return len(self.ids) - self.prompt_length
+        return len(self._ids) - self.prompt_length
 
     def append(self, token_id: int) -> None:
-        self.ids.append(token_id)
+        self._ids.append(token_id)
 
     def uniform(self, purpose: int = DRAW, index: int = 0) -> float:
         """A number in [0, 1) with 53 random bits, from BLAKE2b over the key."""
@@ -44,30 +50,28 @@ class Memory:
         bits = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
         return (bits >> 11) * 2.0**-53
 
-    def window(self, last: int, scope: str) -> list[int]:
-        """The ids a penalty looks at: the `last` ones (0: all) of "prompt+output" or of "output"."""
+    def seen(self, last: int, scope: str) -> tuple[Tensor, Tensor]:
+        """(m,) the distinct ids of a window, ascending, and (m,) how often each stands in it, both int64.
+
+        The window is the `last` ids (0: all) of "prompt+output" or of "output".
+        """
+        import torch
+
         start = self.prompt_length if scope == "output" else 0
         if last:
-            start = max(start, len(self.ids) - last)
-        return self.ids[start:]
+            start = max(start, len(self._ids) - last)
+        window = self._ids[start:]
+        found = torch.frombuffer(window, dtype=torch.int64) if window else torch.empty(0, dtype=torch.int64)
+        return torch.unique(found, return_counts=True)  # type: ignore[no-any-return]
 
 
-def counts(candidates: Candidates, memories: Sequence[Memory], last: int, scope: str) -> Tensor:
-    """(rows, n) float: how often each candidate stands in its row's window."""
-    import torch
-
-    ids = candidates.ids
-    out = torch.zeros_like(candidates.logits)
+def reweigh(
+    candidates: Candidates, memories: Sequence[Memory], last: int, scope: str, rule: Callable[[Tensor, Tensor], Tensor]
+) -> Candidates:
+    """The candidates with the logits of already-seen tokens changed: rule(logits (m,), counts (m,)) -> logits (m,)."""
+    logits = candidates.logits.clone()
     for row, memory in enumerate(memories):
-        seen = memory.window(last, scope)
-        if not seen:
-            continue
-        found = torch.tensor(seen, dtype=torch.int64, device=out.device)
-        if ids is None:
-            found = found[found < candidates.width]
-            out[row].index_add_(0, found, torch.ones_like(found, dtype=out.dtype))
-        else:
-            size = int(ids[row].max()) + 1
-            found = found[found < size]
-            out[row] = torch.bincount(found, minlength=size)[ids[row]].to(out.dtype)
-    return out
+        ids, times = (each.to(logits.device) for each in memory.seen(last, scope))
+        columns, present = candidates.columns(row, ids)
+        logits[row, columns] = rule(candidates.logits[row, columns], times[present])
+    return candidates.with_logits(logits)

@@ -29,7 +29,6 @@ class FrequencyPenalty:
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.penalty == 0.0:
             return candidates
-        from gencli.memory import counts
+        from gencli.memory import reweigh
 
-        seen = counts(candidates, memories, self.last, self.scope)
-        return candidates.with_logits(candidates.logits - self.penalty * seen)
+        return reweigh(candidates, memories, self.last, self.scope, lambda logits, times: logits - self.penalty * times)

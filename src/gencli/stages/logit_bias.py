@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -10,6 +11,8 @@ from gencli.errors import UsageError
 from gencli.stages import knob
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gencli.candidates import Candidates
     from gencli.memory import Memory
     from gencli.vocabulary import Vocabulary
@@ -35,22 +38,26 @@ class LogitBias:
         return replace(self, entries=tuple((_token_id(token, vocabulary), bias) for token, bias in self.entries))
 
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
-        if not self.entries:
-            return candidates
-        ids, logits = candidates.token_ids(), candidates.logits.clone()
-        for token_id, bias in self.entries:
-            if bias != -float("inf"):
-                logits[ids == token_id] += bias
-        candidates = candidates.with_logits(logits)
-        banned = [token_id for token_id, bias in self.entries if bias == -float("inf")]
-        if not banned:
-            return candidates
-        import torch
-
-        return candidates.drop(torch.isin(ids, torch.tensor(banned, device=ids.device)))
+        finite = [(token, bias) for token, bias in self.entries if bias > -math.inf]
+        banned = [int(token) for token, bias in self.entries if bias == -math.inf]
+        if finite:
+            candidates = candidates.with_logits(_biased(candidates, finite))
+        return candidates.without(banned) if banned else candidates
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         return "its bias is -inf"
+
+
+def _biased(candidates: Candidates, entries: Sequence[tuple[str | int, float]]) -> Tensor:
+    import torch
+
+    logits = candidates.logits.clone()
+    ids = torch.tensor([token for token, _ in entries], device=logits.device)
+    biases = torch.tensor([bias for _, bias in entries], dtype=logits.dtype, device=logits.device)
+    for row in range(candidates.rows):
+        columns, present = candidates.columns(row, ids)
+        logits[row].index_add_(0, columns, biases[present])
+    return logits
 
 
 def _token_id(token: str | int, vocabulary: Vocabulary) -> int:

@@ -29,13 +29,8 @@ class MinNewTokens:
         return replace(self, end_ids=tuple(sorted(vocabulary.end_ids)))
 
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
-        early = [memory.step < self.tokens for memory in memories]
-        if not self.end_ids or not any(early):
-            return candidates
-        import torch
-
-        ends = torch.isin(candidates.token_ids(), torch.tensor(self.end_ids, device=candidates.logits.device))
-        return candidates.drop(ends & torch.tensor(early, device=ends.device)[:, None])
+        early = [row for row, memory in enumerate(memories) if memory.step < self.tokens]
+        return candidates.without(self.end_ids, early) if self.end_ids and early else candidates
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         return f"an end token before {self.tokens} new tokens"

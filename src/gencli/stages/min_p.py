@@ -29,7 +29,7 @@ class MinP:
         if self.p == 0:
             return candidates
         # p_i < p * p_max is logit_i < max + log p: the normaliser cancels
-        return candidates.keep(candidates.logits >= candidates.peak + math.log(self.p))
+        return candidates.at_least((candidates.peak[:, 0] + math.log(self.p)).tolist())
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         probability, highest = before.probability(row, token_id), float(before.probs()[row].max())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from gencli.stages import knob
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gencli.candidates import Candidates
     from gencli.memory import Memory
 
@@ -29,9 +31,11 @@ class RepetitionPenalty:
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.penalty == 1.0:
             return candidates
-        from gencli.memory import counts
+        from gencli.memory import reweigh
 
-        seen = counts(candidates, memories, self.last, self.scope)
-        logits = candidates.logits
-        penalised = (logits / self.penalty).where(logits > 0, logits * self.penalty)
-        return candidates.with_logits(penalised.where(seen > 0, logits))
+        return reweigh(candidates, memories, self.last, self.scope, self._rule)
+
+    def _rule(self, logits: Tensor, times: Tensor) -> Tensor:
+        # of quotient and product, the smaller (for a penalty below 1 the larger) is the one its sign asks for
+        divided, multiplied = logits / self.penalty, logits * self.penalty
+        return divided.minimum(multiplied) if self.penalty > 1 else divided.maximum(multiplied)
