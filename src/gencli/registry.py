@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from functools import cache
 from typing import Any
@@ -12,9 +13,10 @@ from gencli.errors import unknown
 
 @cache
 def names(shelf: str) -> tuple[str, ...]:
-    """The items on a shelf ("stages" -> ("frequency_penalty", "logit_bias", ...)), sorted."""
-    package = importlib.import_module(f"gencli.{shelf}")
-    found = (module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    """The items on a shelf ("stages" -> ("frequency_penalty", "logit_bias", ...)), sorted. Imports none of them."""
+    spec = importlib.util.find_spec(f"gencli.{shelf}")
+    folders = spec.submodule_search_locations if spec else None
+    found = (module.name for module in pkgutil.iter_modules(folders or []) if not module.ispkg)
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 

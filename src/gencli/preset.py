@@ -1,0 +1,144 @@
+"""YAML <-> Preset: the stages in their order and what else a run needs, every value with its origin.
+
+Knows no command line and no tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gencli.errors import UsageError
+from gencli.preset_folders import find_preset, preset_names, same
+from gencli.preset_reading import DEFAULTS, Parts, Source, StageSettings, Value, read
+from gencli.preset_yaml import parse, quoted, read_text
+from gencli.registry import find
+from gencli.stages import Stage, knobs
+
+__all__ = ["DEFAULTS", "Preset", "StageSettings", "Value", "find_preset", "preset_names"]
+
+LONGEST_CHAIN = 20  # presets that extend each other
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How to generate: stages in order, and `settings` of stop (texts), max_new_tokens, end_tokens (texts
+    or ids), strategy (a name) and template (a text with one {}), as far as they were set."""
+
+    name: str | None = None
+    description: str = ""
+    path: str | None = None
+    pipeline: tuple[StageSettings, ...] = ()
+    settings: tuple[tuple[str, Value], ...] = ()
+
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike[str]) -> Preset:
+        """The preset of a name (the user's, then the shipped) or path; raises `UsageError` with file and line."""
+        return _load(find_preset(name_or_path), ())
+
+    @classmethod
+    def loads(cls, text: str, where: str = "preset") -> Preset:
+        """The preset that a YAML text describes; `where` names the text in errors and origins."""
+        source = Source(where, where)
+        return _merged(read(parse(text, where), source), source, None, ())
+
+    def dumps(self) -> str:
+        """The preset as YAML that `loads` reads back, what it extends included."""
+        lines = [f"description: {quoted(self.description)}"] if self.description else []
+        lines.append("pipeline:" if self.pipeline else "pipeline: []")
+        lines += [f"  - {_written(each)}" for each in self.pipeline]
+        for key, value in self.settings:
+            listed = isinstance(value.value, tuple)
+            lines.append(f"{key}: [{', '.join(map(quoted, value.value))}]" if listed else f"{key}: {quoted(value.value)}")
+        return "\n".join(lines) + "\n"
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a setting, or `default` where it is not set."""
+        return next((value.value for name, value in self.settings if name == key), default)
+
+    def stages(self) -> list[tuple[str, Stage]]:
+        """The pipeline's stages by name, built and checked."""
+        return [(each.stage, each.build()) for each in self.pipeline]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The preset as JSON values, complete: defaults stand beside what was set, each with its origin.
+
+        `{"name", "description", "path", "pipeline": [{"stage", "origin", "knobs": {name: {"value",
+        "origin"}}}], "settings": {name: {"value", "origin"}}}`; -inf, which JSON lacks, is the text "-inf".
+        """
+        given = dict(self.settings)
+        return {
+            "name": self.name,
+            "description": self.description,
+            "path": self.path,
+            "pipeline": [_stage_dict(each) for each in self.pipeline],
+            "settings": {key: _value_dict(given.get(key, Value(default, "default"))) for key, default in DEFAULTS.items()},
+        }
+
+
+def _stage_dict(settings: StageSettings) -> dict[str, Any]:
+    given = dict(settings.knobs)
+    resolved = {each.name: given.get(each.name, Value(each.default, "default")) for each in knobs(find("stages", settings.stage))}
+    return {"stage": settings.stage, "origin": settings.origin, "knobs": {name: _value_dict(value) for name, value in resolved.items()}}
+
+
+def _value_dict(value: Value) -> dict[str, Any]:
+    return {"value": _json(value.value), "origin": value.origin}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _written(settings: StageSettings) -> str:
+    """A pipeline item as `dumps` writes it: the shortest form that reads back the same."""
+    if not settings.knobs:
+        return settings.stage
+    first = knobs(find("stages", settings.stage))[0].name
+    texts = {name: _written_value(value.value) for name, value in settings.knobs}
+    if set(texts) == {first}:
+        return f"{settings.stage}: {texts[first]}"
+    return f"{settings.stage}: {{{', '.join(f'{name}: {text}' for name, text in texts.items())}}}"
+
+
+def _written_value(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return quoted(value)
+    pairs = [(quoted(token), quoted(number)) for token, number in value]
+    if len(set(pairs)) == len(dict(pairs)):
+        return "{" + ", ".join(f"{token}: {number}" for token, number in pairs) + "}"
+    return "[" + ", ".join(f"[{token}, {number}]" for token, number in pairs) + "]"  # a mapping holds a key once
+
+
+def _load(path: Path, children: tuple[Path, ...]) -> Preset:
+    source = Source(str(path), f"preset {path.stem} ({path.name}")
+    parts = read(parse(read_text(path), str(path)), source)
+    return _merged(parts, source, path, (*children, path))
+
+
+def _merged(parts: Parts, source: Source, path: Path | None, chain: tuple[Path, ...]) -> Preset:
+    """A preset on top of the one it extends: its pipeline and each of its settings replace the parent's."""
+    parent = Preset() if parts.extends is None else _parent(parts, source, path, chain)
+    return Preset(
+        name=path.stem if path else None,
+        description=parts.description,
+        path=str(path) if path else None,
+        pipeline=parent.pipeline if parts.pipeline is None else parts.pipeline,
+        settings=tuple({**dict(parent.settings), **parts.settings}.items()),
+    )
+
+
+def _parent(parts: Parts, source: Source, path: Path | None, chain: tuple[Path, ...]) -> Preset:
+    where = f"{source.where}, line {parts.line}"
+    found = find_preset(parts.extends or "", base=path.parent if path else None, asking=path, where=where)
+    if any(same(found, each) for each in chain):
+        way = " -> ".join(each.name for each in (*chain, found))
+        raise UsageError(f"{where}: extends leads a preset back to itself ({way}).")
+    if len(chain) == LONGEST_CHAIN:
+        raise UsageError(f"{where}: presets extend each other more than {LONGEST_CHAIN} levels deep.")
+    return _load(found, chain)

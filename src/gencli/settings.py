@@ -1,0 +1,211 @@
+"""What flags, environment, preset and checkpoint say, resolved into one Preset. Knows no click and no tensors.
+
+Precedence: flag > environment > preset > default; every value keeps its origin.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gencli.errors import RunError, UsageError, unknown
+from gencli.preset import DEFAULTS, Preset, StageSettings, Value
+from gencli.preset_reading import check_knob, plain
+from gencli.preset_yaml import parse, scalar, shown
+from gencli.registry import find, names
+from gencli.stages import Knob, knobs
+
+ENVIRONMENT = "environment"  # how the origin of a value from an environment variable begins
+# what transformers applies, in its order; the second part only where it samples
+ALWAYS_APPLIED = ("repetition_penalty", "min_new_tokens")
+SAMPLING = ("temperature", "top_k", "top_p", "min_p")
+
+_SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person asked for, beside the checkpoint.
+
+    `preset` is a name or path. `flags` holds a stage's first knob under the stage's name, and "stop" and
+    "max_new_tokens"; `sets` the texts of --set; `pipeline` stage names between commas. Origins begin
+    with "flag " or "environment ", followed by the name that was typed.
+    """
+
+    preset: str | None = None
+    flags: Mapping[str, Value] = field(default_factory=dict)
+    sets: Sequence[Value] = ()
+    pipeline: Value | None = None
+
+
+def resolve(given: Given, generation_config: Mapping[str, Any] | None = None) -> Preset:
+    """The preset with everything else laid over it.
+
+    Without a preset the pipeline holds only the stages that flags or the environment name; if there are
+    none, those of the checkpoint's generation_config; if there are none, nothing: the model's own
+    distribution. Raises `UsageError` for what was asked wrongly, `RunError` for a damaged generation_config.
+    """
+    preset = Preset() if given.preset is None else Preset.load(given.preset)
+    assignments = _assignments(given)
+    if given.preset is None and given.pipeline is None and not assignments:
+        preset = from_generation_config(generation_config or {})
+    pipeline = list(preset.pipeline) if given.pipeline is None else _kept(preset.pipeline, given.pipeline)
+    for assignment in assignments:
+        _assign(pipeline, assignment, given.pipeline)
+    settings = {**dict(preset.settings), **{key: value for key, value in given.flags.items() if key in DEFAULTS}}
+    return replace(preset, pipeline=tuple(pipeline), settings=tuple(settings.items()))
+
+
+def from_generation_config(config: Mapping[str, Any]) -> Preset:
+    """The pipeline that a checkpoint recommends, in transformers' order.
+
+    Only what the file names counts (not transformers' own defaults, such as a top_k of 50), and neutral
+    values are left out. `do_sample: false` is temperature 0; an absent `do_sample` does not forbid sampling.
+    """
+    wanted: dict[str, Any] = {name: config.get(name) for name in (*ALWAYS_APPLIED, *SAMPLING)}
+    if config.get("do_sample") is False:
+        wanted |= dict.fromkeys(SAMPLING) | {"temperature": 0}
+    pipeline = []
+    for name, value in wanted.items():
+        first = knobs(find("stages", name))[0]
+        if value is None or value == first.neutral:
+            continue
+        try:
+            checked = check_knob(name, first.name, value)
+        except (UsageError, OverflowError) as error:
+            hint = "name a preset, or a stage by its flag, to do without it"
+            raise RunError(f"the checkpoint's generation_config.json does not hold: {error} ({hint})") from None
+        pipeline.append(StageSettings(name, ((first.name, Value(checked, "generation_config")),), "generation_config"))
+    return Preset(pipeline=tuple(pipeline))
+
+
+def value_of(knob: Knob, text: str, label: str) -> Any:
+    """A knob's value from what was typed behind `label`; raises `UsageError`. The range is not checked here."""
+    if knob.kind in ("float", "int"):
+        return scalar(text.strip()) if text.strip() else text
+    if knob.kind != "map":
+        return text
+    if text.lstrip().startswith(("{", "[")):
+        node = parse(text, label)
+        return plain(node, knob, label) if node else ()
+    return (pair_of(text, label),)
+
+
+def pair_of(text: str, label: str) -> tuple[str | int, Any]:
+    """TEXT_OR_ID=NUMBER: the last = counts, digits are an id, and double quotes make a text of anything."""
+    token, equals, number = text.rpartition("=")
+    bias = -float("inf") if number.strip() == "-inf" else scalar(number.strip())
+    if not equals or not token or isinstance(bias, str | None):
+        raise UsageError(f"{label} must be TEXT_OR_ID=NUMBER (a number or -inf), not {shown(text)!r}.")
+    if token[0] == '"' and token[-1] == '"' and len(token) > 1:
+        try:
+            return str(json.loads(token)), bias
+        except ValueError:
+            raise UsageError(f"{label}: {shown(token)} is not a text in double quotes.") from None
+    return (int(token) if re.fullmatch("[0-9]{1,18}", token) else token), bias
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """One knob of one stage set anew; `number` counts the stages of that name from 1 (None: the only one)."""
+
+    stage: str
+    number: int | None
+    knob: str
+    value: Value
+    label: str  # what was typed: "--top-k", "GENCLI_TOP_K", "--set top_k=40"
+
+    @property
+    def from_environment(self) -> bool:
+        return self.value.origin.startswith(ENVIRONMENT)
+
+
+def _assignments(given: Given) -> list[_Assignment]:
+    """What flags and the environment set, checked, the weaker first, so that the stronger ones win."""
+    found = [_from_flag(stage, value) for stage, value in sorted(given.flags.items()) if stage not in DEFAULTS]
+    found += [_from_set(value) for value in given.sets]
+    spoken: dict[tuple[str, int, str], _Assignment] = {}
+    for each in found:
+        key = (each.stage, each.number or 1, each.knob)
+        earlier = spoken.setdefault(key, each)
+        both_from_one_place = earlier.from_environment == each.from_environment
+        is_flag_against_set = earlier.label.split()[0] != each.label.split()[0]
+        if both_from_one_place and is_flag_against_set and earlier.value.value != each.value.value:
+            raise UsageError(f"{earlier.label} and {each.label} set the same to different values; give one of them.")
+    return sorted(found, key=lambda each: not each.from_environment)
+
+
+def _label(value: Value) -> str:
+    return value.origin.split(" ", 1)[-1]
+
+
+def _from_flag(stage: str, value: Value) -> _Assignment:
+    if stage not in names("stages"):
+        raise unknown("stage", shown(stage), names("stages"))
+    first, label = knobs(find("stages", stage))[0].name, _label(value)
+    return _Assignment(stage, None, first, Value(check_knob(stage, first, value.value, label), value.origin), label)
+
+
+def _from_set(value: Value) -> _Assignment:
+    label = f"{_label(value)} {shown(value.value)}"
+    spoken = label.split("=")[0]
+    match = _SET.fullmatch(value.value)
+    if match is None:
+        raise UsageError(f"{label}: what is set must look like stage=value, stage.knob=value or stage#2.knob=value.")
+    stage, number = match["stage"].strip().replace("-", "_"), match["number"]
+    if stage not in names("stages"):
+        raise unknown("stage", shown(stage), names("stages"), label)
+    if number and int(number) == 0:
+        raise UsageError(f"{label}: stages are counted from 1.")
+    known = {each.name: each for each in knobs(find("stages", stage))}
+    name = next(iter(known)) if match["knob"] is None else match["knob"].strip()
+    if name not in known:
+        raise unknown(f"knob of {stage}", shown(name), known, label)
+    checked = check_knob(stage, name, value_of(known[name], match["text"], spoken), spoken)
+    return _Assignment(stage, int(number) if number else None, name, Value(checked, value.origin), label)
+
+
+def _kept(pipeline: Sequence[StageSettings], wanted: Value) -> list[StageSettings]:
+    """Exactly the stages that --pipeline names; the n-th of a name has the knobs of the preset's n-th."""
+    left = list(pipeline)
+    kept = []
+    for word in wanted.value.split(",") if wanted.value.strip() else ():
+        stage = word.strip().replace("-", "_")
+        if stage not in names("stages"):
+            raise unknown("stage", shown(stage), names("stages"), _label(wanted))
+        settings = next((each for each in left if each.stage == stage), None)
+        if settings:
+            left.remove(settings)
+        kept.append(settings or StageSettings(stage, origin=wanted.origin))
+    return kept
+
+
+def _assign(pipeline: list[StageSettings], assignment: _Assignment, only: Value | None) -> None:
+    """Set one knob in the pipeline; a stage it lacks is put at its standard place, unless --pipeline left it out."""
+    stage, number = assignment.stage, assignment.number
+    places = [at for at, each in enumerate(pipeline) if each.stage == stage]
+    if not places and (number or 1) == 1:
+        if only is not None:
+            if assignment.from_environment:
+                return
+            raise UsageError(f"{assignment.label} sets {stage}, which {_label(only)} leaves out; name it there.")
+        places = [_insert(pipeline, StageSettings(stage, origin=assignment.value.origin))]
+    if number is None and len(places) > 1:
+        choices = " or ".join(f"--set {stage}#{count}.{assignment.knob}=..." for count in range(1, len(places) + 1))
+        raise UsageError(f"{assignment.label}: {stage} stands {len(places)} times in the pipeline; say which one is meant: {choices}.")
+    if (number or 1) > len(places):
+        raise UsageError(f"{assignment.label}: {stage} stands {len(places)} times in the pipeline; there is no {stage}#{number}.")
+    at = places[(number or 1) - 1]
+    pipeline[at] = pipeline[at].with_knob(assignment.knob, assignment.value)
+
+
+def _insert(pipeline: list[StageSettings], settings: StageSettings) -> int:
+    """Put a stage before the first one whose standard place is higher; answers where it stands now."""
+    place = find("stages", settings.stage).place
+    later = (at for at, each in enumerate(pipeline) if find("stages", each.stage).place > place)
+    at = next(later, len(pipeline))
+    pipeline.insert(at, settings)
+    return at
