@@ -1,0 +1,208 @@
+"""Turns stage knobs into click options, and holds the options that many commands share. Knows no stage.
+
+Every option reads `GENCLI_<FLAG>` where the flag is absent. `settings_from` hands on what was asked of
+the pipeline, with its origin; the other values stand in click's own `context.params`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamType, Stages, Text, spoken
+from gencli.preset import Value
+from gencli.registry import find, names
+from gencli.settings import ENVIRONMENT, Given
+from gencli.stages import knobs
+
+LARGEST_SEED = 2**63 - 1
+MOST_THREADS = 1024
+GATES = ("loop", "length", "time")
+SETTINGS = ("stop", "max_new_tokens")  # options that set what a preset may say beside its pipeline
+ENVIRONMENT_NOTE = "Every flag can also be set as GENCLI_<FLAG> in the environment; a flag given here wins."
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+
+def option(flag: str, section: str, type: ParamType | None, help: str, name: str | None = None, **attributes: Any) -> Decorator[Any]:
+    """An option with its environment variable (--top-k reads GENCLI_TOP_K); without a type it is a switch."""
+    variable = "GENCLI_" + flag.removeprefix("--").replace("-", "_").upper()
+    attributes |= {"is_flag": True} if type is None else {"type": type}
+    return click.option(flag, *([name] if name else []), cls=Option, section=section, help=help, envvar=variable, **attributes)
+
+
+def _all(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """Several decorators as one; click lists their options in the order they stand here."""
+
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _presets(incomplete: str) -> list[str]:
+    from gencli.preset_folders import preset_names
+
+    return preset_names()
+
+
+def _checkpoints(incomplete: str) -> Iterable[str]:
+    from gencli.loading import checkpoint_names
+
+    return checkpoint_names()
+
+
+def _stage_lists(incomplete: str) -> list[str]:
+    """What may follow the last comma: a,b, -> a,b,temperature ..."""
+    before = "".join(incomplete.rpartition(",")[:2])
+    return [before + name for name in names("stages")]
+
+
+def _stage_knobs(incomplete: str) -> list[str]:
+    """Stages; after a dot, their knobs: top_k= ... top_k.k= ..."""
+    match = re.fullmatch(r"(([a-z_]+)(#[0-9]+)?)\..*", incomplete)
+    if match is None:
+        return [f"{name}=" for name in names("stages")]
+    return [f"{match[1]}.{each.name}=" for each in knobs(find("stages", match[2]))] if match[2] in names("stages") else []
+
+
+def _stage_option(stage: str) -> Decorator[Any]:
+    knob = knobs(find("stages", stage))[0]
+    several = {"multiple": True} if knob.kind == "map" else {}
+    limits = "several" if several else knob.range()
+    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), f"{knob.help} ({limits})", stage, **several)
+
+
+def stage_options(function: Function) -> Function:
+    """--temperature, --top-k ...: the first knob of every stage; --set for any knob; --pipeline for the order."""
+    stages = sorted(names("stages"), key=lambda name: (find("stages", name).place, name))
+    any_knob = "Set any knob of any stage; without a knob, the first one. [several]"
+    order = "Keep exactly these stages, in this order; their knobs come from flags, preset and defaults."
+    decorated: Function = _all(
+        *map(_stage_option, stages),
+        option("--set", "Pipeline", Name(_stage_knobs), any_knob, "sets", multiple=True, metavar="STAGE[#N][.KNOB]=VALUE"),
+        option("--pipeline", "Pipeline", Stages(_stage_lists), order, metavar="STAGE,..."),
+    )(function)
+    return decorated
+
+
+def pipeline_options(function: Function) -> Function:
+    """--preset and everything of `stage_options`."""
+    help = "A preset by name (`gencli presets list`), or a YAML file: what has a / or ends in .yaml or .yml."
+    preset = option("--preset", "Pipeline", Name(_presets, files=True), help, metavar="NAME|PATH")
+    decorated: Function = preset(stage_options(function))
+    return decorated
+
+
+def checkpoint_option(function: Function) -> Function:
+    """--checkpoint alone, for commands that run no model."""
+    help = "A checkpoint by name (`gencli checkpoints list`), or the path of its folder. [default: the embedded one]"
+    decorated: Function = option("--checkpoint", "Model", Name(_checkpoints, files=True), help, metavar="NAME|PATH")(function)
+    return decorated
+
+
+def model_options(function: Function) -> Function:
+    """--checkpoint, --precision, --device, --threads."""
+    precisions, threads = OneOf("auto", *names("precisions")), Number(f"from 1 to {MOST_THREADS}", low=1, high=MOST_THREADS)
+    lossless = "How the weights are held; auto never chooses a lossy way. [default: auto]"
+    device = "Where the model runs: cpu, cuda, cuda:1, mps. [default: cpu]"
+    decorated: Function = _all(
+        checkpoint_option,
+        option("--precision", "Model", precisions, lossless, default="auto"),
+        option("--device", "Model", Text(), device, default="cpu", metavar="NAME"),
+        option("--threads", "Model", threads, f"How many CPU threads compute. [1 to {MOST_THREADS}; default: torch's choice]"),
+    )(function)
+    return decorated
+
+
+def run_options(function: Function) -> Function:
+    """The noise, the samples, and what ends a run."""
+    decorated: Function = _all(*_NOISE, *_LIMITS)(function)
+    return decorated
+
+
+_key = Number("from 0 to 2^63-1", low=0, high=LARGEST_SEED)
+_count = Number("at least 1", low=1)
+_seconds = Number("a number of seconds greater than 0", low=0, whole=False, open=True)
+
+_NOISE = (
+    option("--seed", "Run", _key, "The same seed repeats a run. [0 to 2^63-1; drawn and told when absent]"),
+    option("--samples", "Run", _count, "How many texts to write. [at least 1; default: 1]", default=1),
+    option("--first-sample", "Run", _key, "Number of the first: sample 3 alone is sample 3 of 8. [at least 0; default: 0]", default=0),
+    option("--no-cache", "Run", None, "Recompute everything at each step: the same tokens, slowly."),
+    option(
+        "--overflow",
+        "Run",
+        OneOf("error", "slide"),
+        "When the context is full: end there, or let the oldest tokens go. [default: error]",
+        default="error",
+    ),
+)
+
+_LIMITS = (
+    option(
+        "--max-new-tokens",
+        "Run",
+        _count,
+        "Longest text, in tokens. [at least 1; default: the preset's, else 256 or what still fits]",
+    ),
+    option(
+        "--stop",
+        "Run",
+        Text(whole=True),
+        r"End before this text, taken as it is; in bash a line break is $'\n'. [several; they replace the preset's]",
+        multiple=True,
+    ),
+    option("--stop-inclusive", "Run", None, "Keep the stop text at the end of the output."),
+    option("--ignore-end", "Run", None, "Go on where the model ends its text."),
+    option("--time-limit", "Run", _seconds, "End when so much time has passed. [greater than 0]", metavar="SECONDS"),
+    option(
+        "--fail-on",
+        "Run",
+        OneOf(*GATES),
+        "End with exit code 3 when the text repeats itself (loop), is cut off (length) or takes too long (time). [several]",
+        multiple=True,
+    ),
+    option("--stop-on", "Run", OneOf(*GATES), "The same, with exit code 0. [several]", multiple=True),
+)
+
+
+def prompt_options(function: Function) -> Function:
+    """The PROMPT argument and how a prompt is read."""
+    decorated: Function = _all(
+        click.argument("prompt", required=False),
+        option("--prompt-file", "Prompt", click.Path(), "Read the prompt from a file.", metavar="FILE"),
+        option("--no-stdin", "Prompt", None, "Leave stdin alone."),
+        option("--keep-newline", "Prompt", None, "Keep the line break at the end of stdin or of the file."),
+        option("--special", "Prompt", None, "Special-token text in the prompt is special, and generated special tokens are printed."),
+    )(function)
+    return decorated
+
+
+def settings_from(context: click.Context) -> Given:
+    """What the command line and the environment ask of the pipeline and its limits, with origins."""
+    asked = {name: value for name in context.params if (value := _asked(name, context))}
+    sets = asked.get("sets")
+    return Given(
+        preset=context.params.get("preset"),
+        flags={name: value for name, value in asked.items() if name in SETTINGS or name in names("stages")},
+        sets=[Value(text, sets.origin) for text in sets.value] if sets else [],
+        pipeline=asked.get("pipeline"),
+    )
+
+
+def _asked(name: str, context: click.Context) -> Value | None:
+    """A parameter's value with "flag --top-k" or "environment GENCLI_TOP_K", or None if nobody gave it."""
+    source = context.get_parameter_source(name)
+    if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        return None
+    parameter = next(each for each in context.command.params if each.name == name)
+    kind = "flag" if source is ParameterSource.COMMANDLINE else ENVIRONMENT
+    return Value(context.params[name], f"{kind} {spoken(parameter, context)}")
