@@ -42,3 +42,12 @@ def unknown(kind: str, word: str, names: Iterable[str], where: str = "") -> Usag
     hint = f" Did you mean '{meant}'?" if meant else ""
     listing = f" Choices: {', '.join(choices)}." if choices else " There are none."
     return UsageError(f"{place}there is no {kind} '{word}'.{hint}{listing}")
+
+
+def shown(value: object) -> str:
+    """A value out of a file as a message quotes it: escapes visible, long ones cut in the middle."""
+    import reprlib  # only an error needs it
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 120
+    return short.repr(value)

@@ -1,0 +1,218 @@
+"""The shelf of formats: a path -> a Checkpoint, in Hugging Face names. Knows no model and needs no torch.
+
+A format is a class with `recognises` and `open`. Here lies what every format stands on: a checkpoint
+as plain values, and the reading of JSON and of safetensors headers that whoever wrote the file may
+have damaged or forged: they are checked in full before anything of their size is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from gencli.errors import RunError, shown
+from gencli.registry import find, names
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# bits a number, by the names that safetensors files use
+DTYPES: dict[str, int] = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+# bytes: room for 30,000 tensors where real files have some hundred; a forged one may cost 50 times as much memory
+LARGEST_JSON = LARGEST_HEADER = 1 << 22
+MOST_DIGITS = 20  # of a whole number in JSON: 64 bits
+MOST_AXES = 8
+
+
+class Header(NamedTuple):
+    """What a file says of one tensor: its dtype by safetensors' name ("F16") and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Tensors(Protocol):
+    """The tensors of a checkpoint by name, read when asked for; `headers` knows them without reading."""
+
+    @property
+    def headers(self) -> Mapping[str, Header]: ...
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The tensor as it lies in the file; raises `RunError` where it cannot be read."""
+        ...
+
+    def on(self, device: str) -> Tensors:
+        """The same tensors, read to this device ("cpu", "cuda")."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was opened, not yet read.
+
+    `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer;
+    `generation_config` is empty where there is none.
+    """
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    generation_config: dict[str, Any]
+    tokenizer_files: Path
+    tensors: Tensors
+    bytes: int
+
+    @property
+    def headers(self) -> Mapping[str, Header]:
+        """(dtype, shape) of every tensor by its name."""
+        return self.tensors.headers
+
+
+class Format(Protocol):
+    """What every format offers."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this folder or file is of this format, as far as names tell."""
+        ...
+
+    def open(self, path: Path) -> Checkpoint:
+        """The checkpoint; raises `RunError` where it is damaged."""
+        ...
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at a path, by the first format that recognises it.
+
+    Raises `RunError` where none does, or where the checkpoint is unreadable or damaged.
+    """
+    try:
+        for name in names("formats"):
+            form: Format = find("formats", name)()
+            if form.recognises(path):
+                return form.open(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """The error for a file that the system does not let us read."""
+    return RunError(f"{path} cannot be read: {error.strerror or error}.")
+
+
+def size_of(file: Path) -> int:
+    """The bytes of a regular file; raises `RunError` for anything else."""
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise unreadable(file, error) from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would never end, a folder never begin
+        raise RunError(f"{file} is not a file.")
+    return status.st_size
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises `RunError` where it is unreadable, too large or not an object."""
+    if size_of(file) > LARGEST_JSON:
+        raise RunError(f"{file} is larger than {LARGEST_JSON >> 20} MB, which no configuration is.")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return parse_json(data, str(file))
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The object in a piece of JSON; strict, and cheap whatever it holds. Raises `RunError`."""
+
+    def whole(digits: str) -> int:
+        if len(digits) > MOST_DIGITS:
+            raise ValueError(f"a number of {len(digits)} digits")
+        return int(digits)
+
+    def named(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"{shown(key)} stands in it twice")
+            found[key] = value
+        return found
+
+    def constant(name: str) -> Any:
+        raise ValueError(f"{name} is no number of JSON")
+
+    try:
+        value = json.loads(data.decode("utf-8"), parse_int=whole, object_pairs_hook=named, parse_constant=constant)
+    except RecursionError as error:
+        raise RunError(f"{where} is damaged: its brackets are nested too deeply.") from error
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such too
+        raise RunError(f"{where} is damaged: {error}.") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{where} is damaged: it holds no JSON object.")
+    return value
+
+
+def read_header(file: Path) -> dict[str, Header]:
+    """(dtype, shape) of every tensor in a safetensors file, by name; nothing of their size is allocated.
+
+    Raises `RunError` where the header is not what the format asks for: tensors that lie one after
+    another without gap or overlap and fill the file, each as long as its shape says.
+    """
+    size = size_of(file)
+    try:
+        with open(file, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise RunError(f"{file} is damaged: its header does not fit in its {size} bytes; perhaps it was cut off.")
+            if length > LARGEST_HEADER:
+                raise RunError(f"{file} is damaged: its header claims {length} bytes, more than the {LARGEST_HEADER} that are read.")
+            data = stream.read(length)
+    except OSError as error:
+        raise unreadable(file, error) from error
+    entries = parse_json(data, f"the header of {file}")
+    entries.pop("__metadata__", None)
+    _check_places({name: _place(name, entry, file) for name, entry in entries.items()}, size - 8 - length, file)
+    return {name: Header(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+
+
+def _place(name: str, entry: Any, file: Path) -> tuple[int, int]:
+    """Where a tensor begins and ends, once its entry is known to be whole."""
+    what = f"{file} is damaged: tensor {shown(name)}"
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise RunError(f"{what} has no dtype, shape and data_offsets.")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise RunError(f"{what} has the dtype {shown(dtype)}; known are {', '.join(DTYPES)}.")
+    if not _whole_numbers(shape) or len(shape) > MOST_AXES:
+        raise RunError(f"{what} has the shape {shown(shape)}, which is not a list of up to {MOST_AXES} whole numbers from 0.")
+    if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise RunError(f"{what} has the data_offsets {shown(offsets)}, which are not a beginning and an end.")
+    if math.prod(shape) * DTYPES[dtype] != (offsets[1] - offsets[0]) * 8:
+        raise RunError(f"{what} has the shape {shown(shape)} in {dtype}, but {offsets[1] - offsets[0]} bytes.")
+    return offsets[0], offsets[1]
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+
+
+def _check_places(places: Mapping[str, tuple[int, int]], size: int, file: Path) -> None:
+    """Refuse tensors that overlap, leave a gap, or do not end where the file ends."""
+    at = 0
+    for name, (begin, end) in sorted(places.items(), key=lambda item: item[1]):
+        if begin != at:
+            raise RunError(f"{file} is damaged: tensor {shown(name)} begins at byte {begin} of the data, where byte {at} is due.")
+        at = end
+    if at != size:
+        raise RunError(f"{file} is damaged: its tensors take {at} bytes and it holds {size}; perhaps it was cut off.")

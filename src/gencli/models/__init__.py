@@ -1,0 +1,206 @@
+"""The shelf of models: a config and tensors -> logits. Here is their contract; one file holds one family.
+
+A family reads Hugging Face names and knows neither files nor another family. Its file imports no torch
+at its top, so that a checkpoint can be described without it. What a checkpoint says is checked here
+before anything is built: every setting's type and range, every tensor's name and shape.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from gencli.errors import RunError, nearest, shown
+from gencli.registry import find, names
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from gencli.cache import KVCache
+    from gencli.formats import Header, Tensors
+    from gencli.precisions import Precision
+
+LARGEST_SIZE = 1 << 31  # of a vocabulary, a context, a width: beyond it is no model, but a damaged file
+MOST_LAYERS = 4096
+READABLE = ("F32", "F16", "BF16")
+
+Shape = tuple[int, ...]
+
+
+class Facts(NamedTuple):
+    """The measures of a model: `context` in positions, `head_dim` numbers a head, `kv_heads` heads a layer."""
+
+    vocab_size: int
+    context: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the KV cache a position: keys and values of all layers in float32."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * 4
+
+
+class Model(Protocol):
+    """What every model offers: the measures of `Facts`, and logits for token ids."""
+
+    vocab_size: int
+    context: int
+    layers: int
+    kv_heads: int
+    head_dim: int
+    device: torch.device
+
+    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False) -> Tensor:
+        """Logits (rows, T, vocabulary) in float32 for `ids` (rows, T) int64; with `last` only (rows, 1, vocabulary).
+
+        With a cache the ids stand after what it holds, and it holds them afterwards. Raises
+        `UsageError` where they would stand beyond the context.
+        """
+        ...
+
+
+class Family(Protocol):
+    """What every family offers: `architectures` and `model_types` are what config.json calls it."""
+
+    architectures: ClassVar[tuple[str, ...]]
+    model_types: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def describe(cls, config: Mapping[str, Any]) -> Facts:
+        """The model's measures, without its tensors. Raises `RunError` for a config that cannot be."""
+        ...
+
+    @classmethod
+    def build(cls, config: Mapping[str, Any], tensors: Tensors, precision: Precision) -> Model:
+        """The model, with every tensor accounted for. Raises `RunError` that names what is wrong."""
+        ...
+
+
+def family(config: Mapping[str, Any]) -> Family:
+    """The family that config.json names; raises `RunError` that lists what is known and the nearest."""
+    shelf: list[Family] = [find("models", name) for name in names("models")]
+    stated = config.get("architectures")
+    if isinstance(stated, list) and stated:
+        known = {name: each for each in shelf for name in each.architectures}
+        word = next((name for name in stated if isinstance(name, str) and name in known), stated[0])
+    else:
+        known = {name: each for each in shelf for name in each.model_types}
+        word = config.get("model_type")
+    if isinstance(word, str) and word in known:
+        return known[word]
+    meant = nearest(word[:100], known) if isinstance(word, str) else None
+    hint = f" The nearest is {meant}." if meant else ""
+    raise RunError(f"config.json: the architecture {shown(word)} is not known.{hint} Choices: {', '.join(sorted(known))}.")
+
+
+class Settings:
+    """The values of a config.json, each read under its names in turn and checked for type and range."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def whole(self, *keys: str, default: int | None = None, most: int = LARGEST_SIZE) -> int:
+        """A whole number from 1 to `most`; raises `RunError` where it is neither stated nor has a default."""
+        key, value = self._find(keys)
+        if value is None and default is not None:
+            return default
+        if type(value) is not int or not 1 <= value <= most:
+            raise RunError(f"config.json: {key} must be a whole number from 1 to {most}, not {shown(value)}.")
+        return value
+
+    def number(self, *keys: str, default: float) -> float:
+        """A number greater than 0."""
+        key, value = self._find(keys)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise RunError(f"config.json: {key} must be a number greater than 0, not {shown(value)}.")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise RunError(f"config.json: {key} must be true or false, not {shown(value)}.")
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise RunError(f"config.json: {key} must be a name, not {shown(value)}.")
+        return value
+
+    def group(self, *keys: str) -> Settings:
+        """A mapping within the config, empty where it is absent."""
+        key, value = self._find(keys)
+        if value is not None and not isinstance(value, dict):
+            raise RunError(f"config.json: {key} must be a mapping, not {shown(value)}.")
+        return Settings(value or {})
+
+    def _find(self, keys: tuple[str, ...]) -> tuple[str, Any]:
+        """The first key that has a value, and that value; else the first key and None."""
+        return next(((key, self.values[key]) for key in keys if self.values.get(key) is not None), (keys[0], None))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors that a family expects: their `shapes` by name without the base prefix (with it: `prefix`).
+
+    `optional` ones may be left out (a tied head); names that match `ignored` are passed over (buffers
+    that follow from the config).
+    """
+
+    prefix: str
+    shapes: Mapping[str, Shape]
+    optional: frozenset[str] = frozenset()
+    ignored: str = "(?!)"
+
+
+class Weights:
+    """A checkpoint's tensors under a family's names, all of them there, none of them unknown."""
+
+    def __init__(self, tensors: Tensors, layout: Layout) -> None:
+        """Raises `RunError` for a tensor that is missing, unexpected, misshapen or of a type that is not read."""
+        self._tensors = tensors
+        self._names: dict[str, str] = {}
+        for full, header in tensors.headers.items():
+            name = full.removeprefix(layout.prefix)
+            if re.fullmatch(layout.ignored, name):
+                continue
+            if name not in layout.shapes or name in self._names:
+                raise RunError(f"the checkpoint holds a tensor that its config.json does not account for: {shown(full)}.")
+            _check(full, header, layout.shapes[name])
+            self._names[name] = full
+        for name in layout.shapes:
+            if name not in self._names and name not in layout.optional:
+                full = name if name.startswith("lm_head") else layout.prefix + name
+                raise RunError(f"the checkpoint lacks the tensor {full} of shape {list(layout.shapes[name])}.")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._names[name]]
+
+    def stacked(self, names: Iterable[str]) -> Tensor:
+        """Several weights as one, their rows under each other."""
+        import torch
+
+        found = [self[name] for name in names]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _check(name: str, header: Header, shape: Shape) -> None:
+    if header.shape != shape:
+        raise RunError(f"tensor {shown(name)} has the shape {list(header.shape)}, and config.json asks for {list(shape)}.")
+    if header.dtype not in READABLE:
+        raise RunError(f"tensor {shown(name)} is of the type {header.dtype}; read are {', '.join(READABLE)}.")

@@ -1,0 +1,190 @@
+"""A path or a name -> a Session: model, tokenizer and vocabulary, put together. The only assembler.
+
+Names are found without torch, which only `load` imports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gencli import shipped
+from gencli.errors import RunError, UsageError, shown, unknown
+from gencli.formats import Checkpoint, open_checkpoint, read_json
+from gencli.registry import find
+from gencli.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from gencli.decoder import Decoder
+    from gencli.models import Model
+    from gencli.tokenizers import Tokenizer
+
+DEFAULT_CHECKPOINT = "fable-9m"
+DEVICES = ("auto", "cpu", "cuda")
+MOST_THREADS = 1024
+
+
+@dataclass
+class Session:
+    """A checkpoint ready to run; `bytes` is the size of its weight files."""
+
+    model: Model
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    name: str
+    path: Path
+    bytes: int
+    config: dict[str, Any]
+    generation_config: dict[str, Any]
+    device: str
+    precision: str
+
+    @property
+    def context(self) -> int:
+        """Positions that the model can look back on."""
+        return self.model.context
+
+    def decoder(self, *, cache: bool = True, overflow: str = "error", room: int | None = None) -> Decoder:
+        """A decoder of this model; see `Decoder` for the settings."""
+        from gencli.decoder import Decoder
+
+        return Decoder(self.model, cache=cache, overflow=overflow, room=room)
+
+
+def load(name_or_path: str | None = None, *, device: str = "cpu", precision: str = "auto", threads: int | None = None) -> Session:
+    """The session of a checkpoint, by name or path (None: the embedded one).
+
+    Raises `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
+    unreadable, damaged or of an unknown kind.
+    """
+    path = find_checkpoint(name_or_path)
+    precision = "float32" if precision == "auto" else precision  # auto never loses anything
+    held = find("precisions", precision)  # a wrong word is answered before any file is read
+    checkpoint = open_checkpoint(path)
+    _set_threads(threads)
+    device = _resolve_device(device)
+    return session_from(checkpoint, device, precision, held(device))
+
+
+def session_from(checkpoint: Checkpoint, device: str, precision: str, held: Any) -> Session:
+    """The session of an opened checkpoint, its weights held by the precision `held`."""
+    from gencli.models import family
+    from gencli.tokenizers import load_tokenizer
+
+    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_files)
+    return Session(
+        model=model,
+        tokenizer=tokenizer,
+        vocabulary=_vocabulary(model.vocab_size, tokenizer, checkpoint),
+        name=checkpoint.name,
+        path=checkpoint.path,
+        bytes=checkpoint.bytes,
+        config=checkpoint.config,
+        generation_config=checkpoint.generation_config,
+        device=device,
+        precision=precision,
+    )
+
+
+def checkpoint_names() -> dict[str, Path]:
+    """The checkpoints that have a name, with their folders: the user's own before the shipped ones."""
+    found: dict[str, Path] = {}
+    for folder in (user_folder(), shipped.folder("checkpoints")):
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if (entry / "config.json").exists())
+        except OSError:  # there is none, or it is not ours to read
+            continue
+        for entry in entries:
+            found.setdefault(entry.name, entry)
+    return found
+
+
+def user_folder() -> Path:
+    """Where a person's own checkpoints lie: $XDG_DATA_HOME/gencli/checkpoints."""
+    stated = os.environ.get("XDG_DATA_HOME", "")
+    # the XDG specification has relative paths ignored
+    data = Path(stated) if os.path.isabs(stated) else Path("~/.local/share").expanduser()
+    return data / "gencli" / "checkpoints"
+
+
+def find_checkpoint(name_or_path: str | None = None) -> Path:
+    """The folder of a checkpoint. What contains "/" is a path, else a name, else a path if there is one.
+
+    Raises `UsageError` with the choices and the nearest name where there is neither.
+    """
+    word = DEFAULT_CHECKPOINT if name_or_path is None else str(name_or_path)
+    if "/" not in word and word in (named := checkpoint_names()):
+        return named[word]
+    try:
+        if word and os.path.lexists(word):
+            return Path(word)
+    except ValueError:  # a NUL is in no path
+        pass
+    if "/" in word:
+        raise UsageError(
+            f"there is no checkpoint at {shown(word)}; names are looked up without a '/'. Choices: {', '.join(checkpoint_names())}."
+        )
+    raise unknown("checkpoint", word, named)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"threads must be a whole number from 1 to {MOST_THREADS}, not {threads!r}.")
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _resolve_device(device: str) -> str:
+    if device == "cpu":
+        return device
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise UsageError("there is no device 'cuda' on this machine, or this torch was built without it. Choices: auto, cpu.")
+
+
+def _vocabulary(size: int, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Vocabulary:
+    """What a stage may know of the tokenizer, with one entry for each of the model's logits."""
+    if tokenizer.size > size:
+        raise RunError(f"the tokenizer of {checkpoint.path} has {tokenizer.size} tokens, its model {size}.")
+    return Vocabulary(
+        size=size,
+        token_bytes=[*tokenizer.token_bytes, *[b""] * (size - tokenizer.size)],
+        end_ids=_end_ids(size, tokenizer, checkpoint),
+        special_ids=frozenset(tokenizer.special.values()),
+        encode=tokenizer.encode,
+        strips_start=tokenizer.strips_start,
+    )
+
+
+def _end_ids(size: int, tokenizer: Tokenizer, checkpoint: Checkpoint) -> frozenset[int]:
+    """The ids that end a text: by the generation config, else the config, else the tokenizer's settings."""
+    for where, settings in (("generation_config.json", checkpoint.generation_config), ("config.json", checkpoint.config)):
+        stated = settings.get("eos_token_id")
+        if stated is None:
+            continue
+        ids = stated if isinstance(stated, list) else [stated]
+        if not all(type(each) is int and 0 <= each < size for each in ids):
+            raise RunError(f"{where}: eos_token_id must be token ids from 0 to {size - 1}, not {shown(stated)}.")
+        return frozenset(ids)
+    return _end_id_by_name(tokenizer, checkpoint.tokenizer_files / "tokenizer_config.json")
+
+
+def _end_id_by_name(tokenizer: Tokenizer, file: Path) -> frozenset[int]:
+    if not file.exists():
+        return frozenset()
+    token: Any = read_json(file).get("eos_token")
+    text = token.get("content") if isinstance(token, Mapping) else token
+    return frozenset({tokenizer.special[text]} if isinstance(text, str) and text in tokenizer.special else ())
