@@ -1,0 +1,96 @@
+"""gencli: generate text on your own machine, and see and steer how each word was chosen.
+
+The public door, lazy: importing `gencli` loads none of its own modules, and no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gencli.errors import GencliError, RunError, UsageError
+    from gencli.events import Candidate, Event, Finished, Hashed, StageReport, Started, Token
+    from gencli.generation import Options, run
+    from gencli.lesson import (
+        apply_repetition_penalty,
+        create_gpt_tiny,
+        generate,
+        generate_greedy,
+        generate_sample,
+        get_token_probabilities,
+        get_top_tokens,
+        measure_diversity,
+        top_k_filtering,
+        top_p_filtering,
+    )
+    from gencli.loading import Session, load
+    from gencli.observation import Detail
+    from gencli.preset import Preset
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("GencliError", "RunError", "UsageError"),
+    "events": ("Candidate", "Event", "Finished", "Hashed", "StageReport", "Started", "Token"),
+    "generation": ("Options", "run"),
+    "lesson": (
+        "apply_repetition_penalty",
+        "create_gpt_tiny",
+        "generate",
+        "generate_greedy",
+        "generate_sample",
+        "get_token_probabilities",
+        "get_top_tokens",
+        "measure_diversity",
+        "top_k_filtering",
+        "top_p_filtering",
+    ),
+    "loading": ("Session", "load"),
+    "observation": ("Detail",),
+    "preset": ("Preset",),
+}
+_HOME = {name: module for module, members in _HOMES.items() for name in members}
+
+__all__ = [
+    "Candidate",
+    "Detail",
+    "Event",
+    "Finished",
+    "GencliError",
+    "Hashed",
+    "Options",
+    "Preset",
+    "RunError",
+    "Session",
+    "StageReport",
+    "Started",
+    "Token",
+    "UsageError",
+    "__version__",
+    "apply_repetition_penalty",
+    "create_gpt_tiny",
+    "generate",
+    "generate_greedy",
+    "generate_sample",
+    "get_token_probabilities",
+    "get_top_tokens",
+    "load",
+    "measure_diversity",
+    "run",
+    "top_k_filtering",
+    "top_p_filtering",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gencli' has no attribute '{name}'")
+    import importlib
+
+    member = getattr(importlib.import_module(f"gencli.{_HOME[name]}"), name)
+    globals()[name] = member  # the next access finds it at once
+    return member
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

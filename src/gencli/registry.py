@@ -27,7 +27,7 @@ def find(shelf: str, name: str) -> Any:
     Raises `UsageError` with the choices and the nearest name.
     """
     if name not in names(shelf):
-        raise unknown(shelf.removesuffix("s"), name, names(shelf))
+        raise unknown("strategy" if shelf == "strategies" else shelf.removesuffix("s"), name, names(shelf))
     module = importlib.import_module(f"gencli.{shelf}.{name}")
     camel = "".join(word.capitalize() for word in name.split("_"))
     return getattr(module, camel) if hasattr(module, camel) else getattr(module, name)

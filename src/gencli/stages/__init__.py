@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from gencli.errors import UsageError, unknown
@@ -45,6 +46,9 @@ class Knob:
             return f"one of {', '.join(self.choices)}"
         if self.kind == "map":
             return "a mapping of token text or id to a number"
+        return self._interval()
+
+    def _interval(self) -> str:
         low, high = self.low, self.high
         if low is not None and high is not None:
             left, right = "(" if self.open in ("low", "both") else "[", ")" if self.open in ("high", "both") else "]"
@@ -62,32 +66,43 @@ class Knob:
             return value
         if self.kind == "map":
             return self._check_map(value, sentence)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        number = _finite(value)
+        if number is None or not self._holds(number) or (self.kind == "int" and number != int(number)):
             raise UsageError(sentence)
-        if not math.isfinite(value) or (self.kind == "int" and value != int(value)):
-            raise UsageError(sentence)
-        too_low = self.low is not None and (value < self.low or (value == self.low and self.open in ("low", "both")))
-        too_high = self.high is not None and (value > self.high or (value == self.high and self.open in ("high", "both")))
-        if too_low or too_high:
-            raise UsageError(sentence)
-        return int(value) if self.kind == "int" else float(value)
+        return int(number) if self.kind == "int" else float(number)
 
-    @staticmethod
-    def _check_map(value: Any, sentence: str) -> tuple[tuple[str | int, float], ...]:
+    def _holds(self, number: float) -> bool:
+        too_low = self.low is not None and (number < self.low or (number == self.low and self.open in ("low", "both")))
+        too_high = self.high is not None and (number > self.high or (number == self.high and self.open in ("high", "both")))
+        return not too_low and not too_high
+
+    def _check_map(self, value: Any, sentence: str) -> tuple[tuple[str | int, float], ...]:
         entries = value.items() if isinstance(value, dict) else value
-        if not isinstance(entries, Sequence) and not isinstance(value, dict):
+        if isinstance(entries, str) or not isinstance(entries, Iterable):
             raise UsageError(sentence)
         checked = []
         for entry in entries:
             if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
                 raise UsageError(sentence)
             token, bias = entry
-            if isinstance(bias, bool) or not isinstance(bias, int | float) or math.isnan(bias) or bias == math.inf:
-                raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be a number or -inf, not {bias!r}.")
-            if isinstance(token, bool) or not isinstance(token, str | int):
+            if isinstance(token, bool) or not isinstance(token, str | int) or (isinstance(token, int) and token < 0):
                 raise UsageError(sentence)
-            checked.append((token, float(bias)))
+            number = bias if bias == -math.inf else _finite(bias)
+            if number is None or (number != -math.inf and not self._holds(number)):
+                raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be -inf or {self._interval()}, not {bias!r}.")
+            checked.append((token, float(number)))
         return tuple(checked)
+
+
+def _finite(value: Any) -> int | float | None:
+    """The value where it is a number that a float can hold, or None; numpy's numbers are numbers too."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        number = value if isinstance(value, int) else float(value)
+        return number if math.isfinite(number) else None
+    except OverflowError:
+        return None
 
 
 def knob(kind: str, default: Any, help: str, **limits: Any) -> Any:

@@ -30,7 +30,7 @@ class LogitBias:
     source: ClassVar[str] = "OpenAI API reference, logit_bias"
 
     entries: tuple[tuple[str | int, float], ...] = knob(
-        "map", (), "Token (its text or id) and the number added to its logit; -inf forbids it.", neutral=()
+        "map", (), "Token (its text or id) and the number added to its logit; -inf forbids it.", neutral=(), low=-10000.0, high=10000.0
     )
 
     def bind(self, vocabulary: Vocabulary) -> LogitBias:

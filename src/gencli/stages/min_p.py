@@ -32,5 +32,5 @@ class MinP:
         return candidates.at_least((candidates.peak[:, 0] + math.log(self.p)).tolist())
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
-        probability, highest = before.probability(row, token_id), float(before.probs()[row].max())
+        probability, highest = before.probability(row, token_id), 1 / float(before.total[row])
         return f"{100 * probability:.3g} % < {self.p:g} x {100 * highest:.3g} %"

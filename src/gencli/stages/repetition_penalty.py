@@ -23,7 +23,7 @@ class RepetitionPenalty:
     source: ClassVar[str] = "Keskar et al. 2019, CTRL (arXiv:1909.05858)"
 
     penalty: float = knob(
-        "float", 1.0, "Above 1 makes seen tokens less likely: 1.1 mild, 1.5 strong; 1 changes nothing.", neutral=1.0, low=0.0, open="low"
+        "float", 1.0, "Above 1 makes seen tokens less likely: 1.1 mild, 1.5 strong; 1 changes nothing.", neutral=1.0, low=0.01, high=100.0
     )
     last: int = knob("int", 0, "How many of the latest tokens count; 0 counts all.", low=0)
     scope: str = knob("choice", "prompt+output", "Which tokens count.", choices=("prompt+output", "output"))
