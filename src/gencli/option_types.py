@@ -134,7 +134,7 @@ class KnobValue(ParamType):
         return rv.splitlines()
 
 
-class Stages(Name):
+class StageList(Name):
     """Stage names between commas; an empty text is the empty pipeline."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -161,3 +161,12 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class Group(click.Group):
+    """A group that answers an unknown subcommand with the choices and the nearest name."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise unknown(f"command {ctx.info_name}", shown(args[0]), self.list_commands(ctx))
+        return super().resolve_command(ctx, args)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamType, Stages, Text, spoken
+from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamType, StageList, Text, spoken
 from gencli.preset import Value
 from gencli.registry import find, names
 from gencli.settings import ENVIRONMENT, Given
@@ -47,16 +47,24 @@ def _all(*decorators: Decorator[Any]) -> Decorator[Any]:
     return decorate
 
 
-def _presets(incomplete: str) -> list[str]:
+def complete_presets(incomplete: str) -> list[str]:
+    """The names of presets, for the shell."""
     from gencli.preset_folders import preset_names
 
     return preset_names()
 
 
-def _checkpoints(incomplete: str) -> Iterable[str]:
+def complete_checkpoints(incomplete: str) -> Iterable[str]:
+    """The names of checkpoints, for the shell."""
     from gencli.loading import checkpoint_names
 
     return checkpoint_names()
+
+
+def _devices(incomplete: str) -> Iterable[str]:
+    from gencli.loading import DEVICES
+
+    return DEVICES
 
 
 def _stage_lists(incomplete: str) -> list[str]:
@@ -88,7 +96,7 @@ def stage_options(function: Function) -> Function:
     decorated: Function = _all(
         *map(_stage_option, stages),
         option("--set", "Pipeline", Name(_stage_knobs), any_knob, "sets", multiple=True, metavar="STAGE[#N][.KNOB]=VALUE"),
-        option("--pipeline", "Pipeline", Stages(_stage_lists), order, metavar="STAGE,..."),
+        option("--pipeline", "Pipeline", StageList(_stage_lists), order, metavar="STAGE,..."),
     )(function)
     return decorated
 
@@ -96,7 +104,7 @@ def stage_options(function: Function) -> Function:
 def pipeline_options(function: Function) -> Function:
     """--preset and everything of `stage_options`."""
     help = "A preset by name (`gencli presets list`), or a YAML file: what has a / or ends in .yaml or .yml."
-    preset = option("--preset", "Pipeline", Name(_presets, files=True), help, metavar="NAME|PATH")
+    preset = option("--preset", "Pipeline", Name(complete_presets, files=True), help, metavar="NAME|PATH")
     decorated: Function = preset(stage_options(function))
     return decorated
 
@@ -104,7 +112,7 @@ def pipeline_options(function: Function) -> Function:
 def checkpoint_option(function: Function) -> Function:
     """--checkpoint alone, for commands that run no model."""
     help = "A checkpoint by name (`gencli checkpoints list`), or the path of its folder. [default: the embedded one]"
-    decorated: Function = option("--checkpoint", "Model", Name(_checkpoints, files=True), help, metavar="NAME|PATH")(function)
+    decorated: Function = option("--checkpoint", "Model", Name(complete_checkpoints, files=True), help, metavar="NAME|PATH")(function)
     return decorated
 
 
@@ -112,11 +120,11 @@ def model_options(function: Function) -> Function:
     """--checkpoint, --precision, --device, --threads."""
     precisions, threads = OneOf("auto", *names("precisions")), Number(f"from 1 to {MOST_THREADS}", low=1, high=MOST_THREADS)
     lossless = "How the weights are held; auto never chooses a lossy way. [default: auto]"
-    device = "Where the model runs: cpu, cuda, cuda:1, mps. [default: cpu]"
+    device = "Where the model runs: auto, cpu or cuda. [default: cpu]"
     decorated: Function = _all(
         checkpoint_option,
         option("--precision", "Model", precisions, lossless, default="auto"),
-        option("--device", "Model", Text(), device, default="cpu", metavar="NAME"),
+        option("--device", "Model", Name(_devices), device, default="cpu", metavar="NAME"),
         option("--threads", "Model", threads, f"How many CPU threads compute. [1 to {MOST_THREADS}; default: torch's choice]"),
     )(function)
     return decorated

@@ -20,6 +20,7 @@ from gencli.stages import Stage, knobs
 
 __all__ = ["DEFAULTS", "Preset", "StageSettings", "Value", "find_preset", "preset_names"]
 
+UNSET = {"end_tokens": "the checkpoint's own", "template": "none"}  # what None means, in words
 LONGEST_CHAIN = 20  # presets that extend each other
 
 
@@ -45,15 +46,17 @@ class Preset:
         source = Source(where, where)
         return _merged(read(parse(text, where), source), source, None, ())
 
-    def dumps(self) -> str:
-        """The preset as YAML that `loads` reads back, what it extends included."""
-        lines = [f"description: {quoted(self.description)}"] if self.description else []
-        lines.append("pipeline:" if self.pipeline else "pipeline: []")
-        lines += [f"  - {_written(each)}" for each in self.pipeline]
-        for key, value in self.settings:
-            listed = isinstance(value.value, tuple)
-            lines.append(f"{key}: [{', '.join(map(quoted, value.value))}]" if listed else f"{key}: {quoted(value.value)}")
-        return "\n".join(lines) + "\n"
+    def dumps(self, resolved: bool = False) -> str:
+        """The preset as YAML that `loads` reads back, what it extends included.
+
+        `resolved` adds the defaults, and behind every value a comment that names its origin.
+        """
+        head = [f"description: {quoted(self.description)}"] if self.description else []
+        head.append("pipeline:" if self.pipeline else "pipeline: []")
+        if resolved:
+            return "\n".join([*head, *_with_origins(self)]) + "\n"
+        stages = [f"  - {_written(each)}" for each in self.pipeline]
+        return "\n".join([*head, *stages, *(f"{key}: {_setting_written(value.value)}" for key, value in self.settings)]) + "\n"
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a setting, or `default` where it is not set."""
@@ -79,10 +82,34 @@ class Preset:
         }
 
 
-def _stage_dict(settings: StageSettings) -> dict[str, Any]:
+def _with_origins(preset: Preset) -> list[str]:
+    """Every knob and setting on a line of its own, origins in a column."""
+    lines: list[tuple[str, str]] = []
+    for each in preset.pipeline:
+        lines.append((f"  - {each.stage}:", ""))
+        lines += [(f"      {name}: {_knob_written(value.value)}", value.origin) for name, value in _all_knobs(each).items()]
+    given = dict(preset.settings)
+    for key, default in DEFAULTS.items():
+        value = given.get(key, Value(default, "default"))
+        written = f"# {key}: {UNSET[key]}" if value.value is None else f"{key}: {_setting_written(value.value)}"
+        lines.append((written, value.origin))
+    column = max(len(text) for text, origin in lines if origin)
+    return [f"{text:{column}}  # {_printable(origin)}" if origin else text for text, origin in lines]
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def _all_knobs(settings: StageSettings) -> dict[str, Value]:
+    """Every knob of a stage, those that were not set with their defaults."""
     given = dict(settings.knobs)
-    resolved = {each.name: given.get(each.name, Value(each.default, "default")) for each in knobs(find("stages", settings.stage))}
-    return {"stage": settings.stage, "origin": settings.origin, "knobs": {name: _value_dict(value) for name, value in resolved.items()}}
+    return {each.name: given.get(each.name, Value(each.default, "default")) for each in knobs(find("stages", settings.stage))}
+
+
+def _stage_dict(settings: StageSettings) -> dict[str, Any]:
+    known = {name: _value_dict(value) for name, value in _all_knobs(settings).items()}
+    return {"stage": settings.stage, "origin": settings.origin, "knobs": known}
 
 
 def _value_dict(value: Value) -> dict[str, Any]:
@@ -100,19 +127,23 @@ def _written(settings: StageSettings) -> str:
     if not settings.knobs:
         return settings.stage
     first = knobs(find("stages", settings.stage))[0].name
-    texts = {name: _written_value(value.value) for name, value in settings.knobs}
+    texts = {name: _knob_written(value.value) for name, value in settings.knobs}
     if set(texts) == {first}:
         return f"{settings.stage}: {texts[first]}"
     return f"{settings.stage}: {{{', '.join(f'{name}: {text}' for name, text in texts.items())}}}"
 
 
-def _written_value(value: Any) -> str:
+def _knob_written(value: Any) -> str:
     if not isinstance(value, tuple):
         return quoted(value)
     pairs = [(quoted(token), quoted(number)) for token, number in value]
     if len(set(pairs)) == len(dict(pairs)):
         return "{" + ", ".join(f"{token}: {number}" for token, number in pairs) + "}"
     return "[" + ", ".join(f"[{token}, {number}]" for token, number in pairs) + "]"  # a mapping holds a key once
+
+
+def _setting_written(value: Any) -> str:
+    return f"[{', '.join(map(quoted, value))}]" if isinstance(value, tuple) else quoted(value)
 
 
 def _load(path: Path, children: tuple[Path, ...]) -> Preset:
