@@ -87,8 +87,8 @@ def preset_table() -> str:
     lines = ["| preset | pipeline, in this order | for |", "|---|---|---|"]
     for path in sorted((folder("configs") / "presets").glob("*.yaml")):
         preset = Preset.load(path)
-        stages = " > ".join(f"{each.stage} " + " ".join(f"{value.value}" for _, value in each.knobs) for each in preset.pipeline)
-        lines.append(f"| `{path.stem}` | {stages} | {preset.description} |")
+        stages = " > ".join(line.removeprefix("  - ") for line in preset.dumps().splitlines() if line.startswith("  - "))
+        lines.append(f"| `{path.stem}` | `{stages}` | {preset.description} |")
     return "\n".join(lines) + "\n"
 
 
@@ -107,7 +107,7 @@ def tree() -> str:
     for path in sorted(found, key=lambda path: rank[path.stem]):
         if path.is_dir():
             lines.append(f"  {path.name + '/':16} {first_line(path / '__init__.py')}")
-            lines += wrapped(sorted(item.stem for item in path.glob("*.py") if not item.stem.startswith("_")))
+            lines += wrapped(sorted(item.stem for item in path.glob("*.py") if item.stem != "__init__"))
         else:
             lines.append(f"  {path.name:16} {first_line(path)}")
     return fenced("\n".join(lines))

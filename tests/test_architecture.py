@@ -109,7 +109,8 @@ def test_the_tree_is_the_code() -> None:
     assert root_files == {path.name for path in (ROOT / "src" / "gencli").glob("*.py")}
     assert sorted(shelves) == SHELVES
     for shelf, listed in shelves.items():
-        assert sorted(re.findall(r"\w+", listed)) == items(shelf)
+        files = (ROOT / "src" / "gencli" / shelf).glob("*.py")
+        assert sorted(re.findall(r"\w+", listed)) == sorted(path.stem for path in files if path.stem != "__init__")
 
 
 @pytest.mark.parametrize("stage", items("stages"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 import subprocess
@@ -60,3 +61,9 @@ def test_commands_in_the_pages_parse(page: Path) -> None:
         }
         unknown = [word for word in rest if re.match(r"--?[a-z]", word) and word.split("=")[0] not in known]
         assert unknown == [], f"{page.name}: 'gencli {shlex.join(words)}' has options that do not exist: {unknown}"
+
+
+def test_the_python_page_runs() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert tried > 20
+    assert failed == 0
