@@ -139,7 +139,7 @@ class Candidates:
         return self.select(chosen)
 
     def _top_among_ties(self, row: int, k: int, border: float) -> Tensor:
-        above = (self.logits[row] > border).nonzero()[:, 0]
+        above = (~(self.logits[row] <= border)).nonzero()[:, 0]  # NaN with them, for the draw to tell
         ties = (self.logits[row] == border).nonzero()[:, 0] if border > -torch.inf else above[:0]
         return torch.cat([above, ties[: k - above.numel()]]).sort().values
 

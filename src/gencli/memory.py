@@ -73,5 +73,5 @@ def reweigh(
     for row, memory in enumerate(memories):
         ids, times = (each.to(logits.device) for each in memory.seen(last, scope))
         columns, present = candidates.columns(row, ids)
-        logits[row, columns] = rule(candidates.logits[row, columns], times[present])
+        logits[row, columns] = rule(candidates.logits[row, columns], times[present].to(logits.dtype))
     return candidates.with_logits(logits)
