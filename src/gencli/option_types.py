@@ -164,7 +164,12 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group that answers an unknown subcommand with the choices and the nearest name."""
+    """A group that answers an unknown or missing subcommand with the choices and the nearest name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise UsageError(f"{ctx.command_path} needs a command. Choices: {', '.join(self.list_commands(ctx))}.")
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):

@@ -23,7 +23,7 @@ LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
 GATES = ("loop", "length", "time")
 SETTINGS = ("stop", "max_new_tokens")  # options that set what a preset may say beside its pipeline
-ENVIRONMENT_NOTE = "Every flag can also be set as GENCLI_<FLAG> in the environment; a flag given here wins."
+ENVIRONMENT_NOTE = "Flags can also be set in the environment, --top-k as GENCLI_TOP_K; a flag given here wins."
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]

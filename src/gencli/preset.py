@@ -137,7 +137,7 @@ def _knob_written(value: Any) -> str:
     if not isinstance(value, tuple):
         return quoted(value)
     pairs = [(quoted(token), quoted(number)) for token, number in value]
-    if len(set(pairs)) == len(dict(pairs)):
+    if len(pairs) == len(dict(pairs)):
         return "{" + ", ".join(f"{token}: {number}" for token, number in pairs) + "}"
     return "[" + ", ".join(f"[{token}, {number}]" for token, number in pairs) + "]"  # a mapping holds a key once
 

@@ -24,7 +24,8 @@ MOST = 20_000  # values of a file: more is no preset, and slow to read
 LONGEST_NUMBER = 200  # characters; what is longer is a text: no setting is so large, and float64 ends at 1e308
 LONGEST_SHOWN = 60  # characters
 
-_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# compiled when a text is read: the class is large
+_CONTROL = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -128,7 +129,7 @@ def parse(text: str, where: str) -> Node | None:
     text = text.removeprefix("\ufeff")
     if len(text) > LARGEST:
         raise UsageError(f"{where} holds more than {LARGEST:,} characters; that is no preset.")
-    if found := _CONTROL.search(text):
+    if found := re.search(_CONTROL, text):
         line = text.count("\n", 0, found.start()) + 1
         code, escape = f"U+{ord(found[0]):04X}", _escaped(found[0])
         raise UsageError(f"{where}, line {line}: the character {code} may not stand in YAML as it is; in double quotes it is {escape}.")

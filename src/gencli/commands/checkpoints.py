@@ -44,7 +44,10 @@ def checkpoints() -> None:
 @checkpoints.command("list", cls=Command, epilog=LIST_EXAMPLES)
 @click.option("--format", "form", type=OneOf("table", "json"), default="table", help="How to write the list. [default: table]")
 def list_checkpoints(form: str) -> None:
-    """Every checkpoint that --checkpoint knows by name, yours before the shipped."""
+    """Every checkpoint that has a name.
+
+    Yours come before the shipped ones.
+    """
     from gencli.loading import checkpoint_names
     from gencli.tables import table, width_of
     from gencli.terminal import Output
@@ -84,7 +87,10 @@ def _row(each: dict[str, Any]) -> tuple[str, ...]:
 @click.option("--context", "length", type=Number("at least 1", low=1), metavar="N", help="Tell the memory at N positions. [default: all]")
 @click.option("--format", "form", type=OneOf("text", "json"), default="text", help="How to write it. [default: text]")
 def info(checkpoint: str | None, length: int | None, form: str) -> None:
-    """What a checkpoint is (without a name: the embedded one) and what memory it takes."""
+    """What a checkpoint is and costs.
+
+    Without a name it is the embedded one. Memory is that of weights and KV cache; a run needs a little more.
+    """
     from gencli.formats import open_checkpoint
     from gencli.loading import find_checkpoint
     from gencli.terminal import Output

@@ -41,7 +41,10 @@ def presets() -> None:
 @presets.command("list", cls=Command, epilog=LIST_EXAMPLES)
 @click.option("--format", "form", type=OneOf("table", "json"), default="table", help="How to write the list. [default: table]")
 def list_presets(form: str) -> None:
-    """Every preset that --preset knows by name, yours before the shipped, and which of them is shadowed by another."""
+    """Every preset that has a name.
+
+    Yours come before the shipped ones; of two with one name the second is shadowed.
+    """
     from gencli.preset_folders import listed
     from gencli.tables import table, width_of
     from gencli.terminal import Output
@@ -79,7 +82,10 @@ def _described(path: str) -> tuple[str, str | None]:
 @stage_options
 @click.pass_context
 def show(context: click.Context, /, preset: str, resolved: bool, form: str, **_: Any) -> None:
-    """A preset as YAML, with what it extends; with flags of the pipeline, as they change it (then --resolved is implied)."""
+    """One preset, as YAML.
+
+    What it extends is merged in. With flags of the pipeline it is shown as they change it, as by --resolved.
+    """
     from gencli.preset import Preset
     from gencli.settings import resolve
     from gencli.terminal import Output
@@ -96,8 +102,9 @@ def show(context: click.Context, /, preset: str, resolved: bool, form: str, **_:
 @click.option("--strict", is_flag=True, help="End with exit code 3 where there are warnings.")
 @click.pass_context
 def check(context: click.Context, files: tuple[str, ...], strict: bool) -> None:
-    """Whether presets parse, and what in them does nothing.
+    """Whether files are presets.
 
+    Warns of stages that do nothing.
     Exit code 0: every one parses; 2: one does not; 3: with --strict, there are warnings.
     """
     from gencli.linting import warnings
