@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# several threads in small products wait for each other where tests share the cores; set before torch is loaded
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -55,7 +55,9 @@ class RMSNorm:
         self.eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # in place on our own numbers: F.rms_norm costs the same at one row and many times that at hundreds
+        scale = (x * x).mean(-1, keepdim=True).add_(self.eps).rsqrt_()
+        return (x * scale).mul_(self.weight)
 
 
 class LayerNorm:

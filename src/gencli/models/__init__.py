@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from gencli.errors import RunError, nearest, shown
+from gencli.formats import Header
 from gencli.registry import find, names
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gencli.cache import KVCache
-    from gencli.formats import Header, Tensors
+    from gencli.formats import Tensors
     from gencli.precisions import Precision
 
 LARGEST_SIZE = 1 << 31  # of a vocabulary, a context, a width: beyond it is no model, but a damaged file
@@ -204,3 +205,22 @@ def _check(name: str, header: Header, shape: Shape) -> None:
         raise RunError(f"tensor {shown(name)} has the shape {list(header.shape)}, and config.json asks for {list(shape)}.")
     if header.dtype not in READABLE:
         raise RunError(f"tensor {shown(name)} is of the type {header.dtype}; read are {', '.join(READABLE)}.")
+
+
+class RandomTensors:
+    """Untrained weights for a layout: norms that change nothing, all else normal with the deviation `spread`."""
+
+    def __init__(self, layout: Layout, generator: torch.Generator | None = None, spread: float = 0.02) -> None:
+        self.headers = {name: Header("F32", shape) for name, shape in layout.shapes.items() if name not in layout.optional}
+        self._generator, self._spread = generator, spread
+
+    def on(self, device: str) -> RandomTensors:
+        return self
+
+    def __getitem__(self, name: str) -> Tensor:
+        import torch
+
+        shape = self.headers[name].shape
+        if len(shape) == 1:
+            return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
+        return torch.randn(shape, generator=self._generator) * self._spread

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gencli.errors import RunError
-from gencli.formats import Header
-from gencli.models import MOST_LAYERS, Facts, Layout, Settings, Shape, Weights
+from gencli.models import MOST_LAYERS, Facts, Layout, RandomTensors, Settings, Shape, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from gencli.formats import Tensors
     from gencli.layers import Block, Linear
     from gencli.precisions import Precision
-
-INITIAL_SPREAD = 0.02  # the standard deviation of an untrained GPT-2's weights
 
 
 @dataclass(frozen=True)
@@ -139,27 +136,6 @@ def _block(config: Gpt2Config, weights: Weights, precision: Precision, layer: in
     attention = Attention(linear("attn.c_attn"), linear("attn.c_proj"), config.heads, config.heads, config.head_dim, scale)
     mlp = MLP(linear("mlp.c_fc"), activation(config.activation), linear("mlp.c_proj"))
     return Block(norm("ln_1"), attention, norm("ln_2"), mlp)
-
-
-class RandomTensors:
-    """Untrained weights for a layout: norms that change nothing, everything else near 0."""
-
-    def __init__(self, layout: Layout, generator: torch.Generator | None = None) -> None:
-        self.headers: dict[str, Header] = {
-            name: Header("F32", shape) for name, shape in layout.shapes.items() if name not in layout.optional
-        }
-        self._generator = generator
-
-    def on(self, device: str) -> RandomTensors:
-        return self
-
-    def __getitem__(self, name: str) -> Tensor:
-        import torch
-
-        shape = self.headers[name].shape
-        if len(shape) == 1:
-            return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
-        return torch.randn(shape, generator=self._generator) * INITIAL_SPREAD
 
 
 def random_gpt2(config: Gpt2Config, generator: torch.Generator | None = None) -> Gpt2:

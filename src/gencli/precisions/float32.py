@@ -1,4 +1,4 @@
-"""Weights in float32: exact, and where the file has them so, not even copied. Knows no model."""
+"""Weights in float32: exact, and mostly not even copied where the file has them so. Knows no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 # oneDNN reads a large weight at twice the speed of torch's own product at few rows, but costs some
 # 10 us more a call (measured on AVX2 and AVX-512): from this many weights on it is the faster one
-WORTH_ONEDNN = 1 << 19
+WORTH_ONEDNN = 1 << 18
 
 
 class Float32:
@@ -30,7 +30,8 @@ class Float32:
         weight = weight.float()
         bias = bias.float() if bias is not None else None
         if self._onednn and weight.numel() >= WORTH_ONEDNN:
-            return partial(_onednn, weight, bias)
+            # rows side by side are read a quarter faster than a transposed view: worth one copy
+            return partial(_onednn, weight.contiguous(), bias)
         return lambda x: F.linear(x, weight, bias)
 
 
