@@ -29,14 +29,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
 
-def option(flag: str, section: str, type: ParamType | None, help: str, name: str | None = None, **attributes: Any) -> Decorator[Any]:
-    """An option with its environment variable (--top-k reads GENCLI_TOP_K); without a type it is a switch."""
+def option(
+    flag: str, section: str, type: ParamType | None, help: str, name: str | None = None, short: str | None = None, **attributes: Any
+) -> Decorator[Any]:
+    """An option with its environment variable (--top-k reads GENCLI_TOP_K); without a type it is a switch.
+
+    `name` is the parameter's where the flag's own will not do, `short` a second spelling (-o).
+    """
     variable = "GENCLI_" + flag.removeprefix("--").replace("-", "_").upper()
     attributes |= {"is_flag": True} if type is None else {"type": type}
-    return click.option(flag, *([name] if name else []), cls=Option, section=section, help=help, envvar=variable, **attributes)
+    spellings = [each for each in (flag, short, name) if each]
+    return click.option(*spellings, cls=Option, section=section, help=help, envvar=variable, **attributes)
 
 
-def _all(*decorators: Decorator[Any]) -> Decorator[Any]:
+def all_of(*decorators: Decorator[Any]) -> Decorator[Any]:
     """Several decorators as one; click lists their options in the order they stand here."""
 
     def decorate(function: Any) -> Any:
@@ -93,7 +99,7 @@ def stage_options(function: Function) -> Function:
     stages = sorted(names("stages"), key=lambda name: (find("stages", name).place, name))
     any_knob = "Set any knob of any stage; without a knob, the first one. [several]"
     order = "Keep exactly these stages, in this order; their knobs come from flags, preset and defaults."
-    decorated: Function = _all(
+    decorated: Function = all_of(
         *map(_stage_option, stages),
         option("--set", "Pipeline", Name(_stage_knobs), any_knob, "sets", multiple=True, metavar="STAGE[#N][.KNOB]=VALUE"),
         option("--pipeline", "Pipeline", StageList(_stage_lists), order, metavar="STAGE,..."),
@@ -121,7 +127,7 @@ def model_options(function: Function) -> Function:
     precisions, threads = OneOf("auto", *names("precisions")), Number(f"from 1 to {MOST_THREADS}", low=1, high=MOST_THREADS)
     lossless = "How the weights are held; auto never chooses a lossy way. [default: auto]"
     device = "Where the model runs: auto, cpu or cuda. [default: cpu]"
-    decorated: Function = _all(
+    decorated: Function = all_of(
         checkpoint_option,
         option("--precision", "Model", precisions, lossless, default="auto"),
         option("--device", "Model", Name(_devices), device, default="cpu", metavar="NAME"),
@@ -132,7 +138,7 @@ def model_options(function: Function) -> Function:
 
 def run_options(function: Function) -> Function:
     """The noise, the samples, and what ends a run."""
-    decorated: Function = _all(*_NOISE, *_LIMITS)(function)
+    decorated: Function = all_of(*_NOISE, *_LIMITS)(function)
     return decorated
 
 
@@ -184,7 +190,7 @@ _LIMITS = (
 
 def prompt_options(function: Function) -> Function:
     """The PROMPT argument and how a prompt is read."""
-    decorated: Function = _all(
+    decorated: Function = all_of(
         click.argument("prompt", required=False),
         option("--prompt-file", "Prompt", click.Path(), "Read the prompt from a file.", metavar="FILE"),
         option("--no-stdin", "Prompt", None, "Leave stdin alone."),

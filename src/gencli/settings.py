@@ -71,14 +71,15 @@ def from_generation_config(config: Mapping[str, Any]) -> Preset:
     pipeline = []
     for name, value in wanted.items():
         first = knobs(find("stages", name))[0]
-        if value is None or value == first.neutral:
+        if value is None:
             continue
         try:
             checked = check_knob(name, first.name, value)
         except (UsageError, OverflowError) as error:
             hint = "name a preset, or a stage by its flag, to do without it"
             raise RunError(f"the checkpoint's generation_config.json does not hold: {error} ({hint})") from None
-        pipeline.append(StageSettings(name, ((first.name, Value(checked, "generation_config")),), "generation_config"))
+        if checked != first.neutral:
+            pipeline.append(StageSettings(name, ((first.name, Value(checked, "generation_config")),), "generation_config"))
     return Preset(pipeline=tuple(pipeline))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHT_BYTES = {"float32": 4, "float16": 2}
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-BUFFERS = re.compile(r"attn\.(bias|masked_bias)|inv_freq")  # at a name's end: causal masks and angles, which nobody trained
+BUFFERS = re.compile(r"(.*\.)?(attn\.(bias|masked_bias)|inv_freq)")  # causal masks and angles, which nobody trained
 LONGEST_CARD = 1 << 16  # bytes; the licence stands at its top
 CHECKPOINT = Name(complete_checkpoints, files=True)
 LIST_EXAMPLES = """\b
@@ -141,7 +141,7 @@ def _parameters(checkpoint: Checkpoint) -> int:
     """The numbers that were trained: no buffers, and a head that is tied to the embeddings counts once."""
     config = checkpoint.config
     tied = config.get("tie_word_embeddings", config.get("model_type") == "gpt2")
-    left_out = [name for name in checkpoint.headers if re.search(rf"({BUFFERS.pattern})$", name) or (tied and name == "lm_head.weight")]
+    left_out = [name for name in checkpoint.headers if BUFFERS.fullmatch(name) or (tied and name == "lm_head.weight")]
     return sum(math.prod(header.shape) for name, header in checkpoint.headers.items() if name not in left_out)
 
 

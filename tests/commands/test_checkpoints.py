@@ -1,0 +1,154 @@
+"""`gencli checkpoints list | info`: facts from headers alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from gencli.commands.checkpoints import checkpoints, licence
+from gencli.errors import RunError, UsageError
+
+
+@pytest.fixture
+def run(capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def go(*args):
+        checkpoints.main(list(args), prog_name="gencli checkpoints", standalone_mode=False)
+        return capfd.readouterr().out
+
+    return go
+
+
+def info(run, *args):
+    return json.loads(run("info", *args, "--format", "json"))
+
+
+def test_info_without_a_name_is_the_embedded_one(run, fable):
+    facts = info(run)
+    assert facts["path"] == str(fable)
+    wanted = {
+        "name": "fable-9m",
+        "architecture": "LlamaForCausalLM",
+        "parameters": 8_749_120,
+        "context": 256,
+        "vocabulary": 4096,
+        "layers": 6,
+        "kv_heads": 5,
+        "head_dim": 64,
+        "dtypes": {"float16": 8_749_120},
+        "bytes": (fable / "model.safetensors").stat().st_size,
+    }
+    assert {key: facts[key] for key in wanted} == wanted
+    # keys and values of 6 layers with 5 heads of 64 numbers of 4 bytes
+    assert facts["kv_cache_bytes_per_token"] == 2 * 6 * 5 * 64 * 4
+    assert facts["memory"] == {
+        "positions": 256,
+        "kv_cache_bytes": 256 * 15_360,
+        "float32": 4 * 8_749_120 + 256 * 15_360,
+        "float16": 2 * 8_749_120 + 256 * 15_360,
+    }
+
+
+def test_info_in_words(run):
+    text = run("info", "fable-9m", "--context", "100")
+    for line in (
+        "parameters    8,749,120",
+        "context       256 positions",
+        "vocabulary    4,096 tokens",
+        "KV cache      15,360 bytes a token (float32)",
+    ):
+        assert line in text.splitlines()
+    assert "36.5 MB (float32) or 19 MB (float16) at 100 positions, 1.54 MB of it the KV cache" in text
+
+
+def test_the_memory_is_told_at_a_length_the_context_holds(run):
+    assert info(run, "--context", "1")["memory"]["kv_cache_bytes"] == 15_360
+    with pytest.raises(UsageError, match="--context must be at most 256, the context of fable-9m, not 257"):
+        run("info", "--context", "257")
+    with pytest.raises(UsageError, match="--context must be a whole number at least 1"):
+        run("info", "--context", "0")
+
+
+def test_the_variable_names_the_default(run, monkeypatch, real_data):
+    monkeypatch.setenv("GENCLI_CHECKPOINT", str(real_data / "stories260k"))
+    facts = info(run)
+    assert (facts["name"], facts["context"], facts["kv_heads"], facts["parameters"]) == ("stories260k", 512, 4, 260_032)
+
+
+def test_parameters_are_those_that_transformers_counts(run, tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    tiny = {
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    for name, model in {
+        "gpt2": GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0)),
+        "tied": LlamaForCausalLM(LlamaConfig(**tiny, tie_word_embeddings=True)),
+        "own-head": LlamaForCausalLM(LlamaConfig(**tiny, tie_word_embeddings=False)),
+    }.items():
+        model.save_pretrained(tmp_path / name)
+        assert info(run, f"./{name}")["parameters"] == model.num_parameters()
+
+
+def test_buffers_and_tied_heads_do_not_count(run, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0))
+    model.save_pretrained(tmp_path / "old")
+    weights = load_file(tmp_path / "old" / "model.safetensors")
+    more = {"transformer.h.0.attn.bias": torch.ones(1, 1, 32, 32), "lm_head.weight": model.lm_head.weight.detach().clone()}
+    save_file({**weights, **more}, tmp_path / "old" / "model.safetensors")
+    assert info(run, "./old")["parameters"] == model.num_parameters()
+
+
+def test_list_names_every_checkpoint_and_hides_none_behind_a_damaged_one(run, fable, tmp_path):
+    mine = tmp_path / "data" / "gencli" / "checkpoints"
+    shutil.copytree(fable, mine / "copy")
+    shutil.copytree(fable, mine / "broken")
+    (mine / "broken" / "model.safetensors").write_bytes(b"\xff" * 100)
+    header, broken, copy, default = run("list").splitlines()
+    assert header.split() == ["checkpoint", "architecture", "parameters", "context", "size", "path"]
+    assert broken.startswith("broken ")
+    assert "damaged" in broken
+    assert copy.split() == ["copy", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
+    assert default.startswith("fable-9m (default)")
+    found = json.loads(run("list", "--format", "json"))
+    assert [(each["name"], each["error"] is None) for each in found] == [("broken", False), ("copy", True), ("fable-9m", True)]
+
+
+def test_a_damaged_checkpoint_is_a_run_time_failure_and_an_unknown_one_a_wrong_usage(run, fable, tmp_path):
+    shutil.copytree(fable, tmp_path / "broken")
+    (tmp_path / "broken" / "config.json").write_text("{}")
+    with pytest.raises(RunError, match="architecture"):
+        run("info", "./broken")
+    with pytest.raises(UsageError, match=r"there is no checkpoint 'fable-9'. Did you mean 'fable-9m'"):
+        run("info", "fable-9")
+
+
+@pytest.mark.parametrize(
+    ("card", "name"),
+    [
+        ("---\nlicense: mit\ntags: [a]\n---\n# A model\n", "mit"),
+        ('---\r\nlanguage: en\r\nlicence: "Apache-2.0"\r\n---\r\n', "Apache-2.0"),
+        ("---\nlicense:\n---\n", None),
+        ("# A model\n\nlicense: mit\n", None),
+        ("---\nlanguage: en\n---\nlicense: mit\n", None),
+        ("---\nlicense: mit\n", None),
+        ("", None),
+    ],
+)
+def test_the_licence_stands_in_the_cards_first_block(tmp_path, card, name):
+    (tmp_path / "README.md").write_bytes(card.encode())
+    assert licence(tmp_path / "README.md") == name
+    assert licence(tmp_path / "none.md") is None

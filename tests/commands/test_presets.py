@@ -1,0 +1,113 @@
+"""`gencli presets list | show | check`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from gencli.commands.presets import presets
+from gencli.errors import UsageError
+from gencli.preset import Preset
+
+
+@pytest.fixture
+def run(capfd, monkeypatch, tmp_path):
+    """Runs the command in a folder of its own; answers its exit code, stdout and stderr."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config" / "gencli" / "presets").mkdir(parents=True)
+
+    def go(*args):
+        code = presets.main(list(args), prog_name="gencli presets", standalone_mode=False)
+        out, err = capfd.readouterr()
+        return code or 0, out, err
+
+    return go
+
+
+@pytest.fixture
+def mine(tmp_path):
+    return tmp_path / "config" / "gencli" / "presets"
+
+
+def test_list_names_every_preset_and_what_is_shadowed(run, mine):
+    code, out, err = run("list")
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        [name, "shipped"] for name in ("brainstorm", "chat", "code", "creative", "factual", "greedy")
+    ]
+    (mine / "chat.yaml").write_text("description: mine")
+    (mine / "broken.yaml").write_text("descripton: mine")
+    lines = run("list")[1].splitlines()
+    first, second = [line for line in lines if line.startswith("chat")]
+    assert first.split() == ["chat", "yours", "mine"]
+    assert re.match(r"chat +shipped, shadowed by yours  Conversation", second)
+    (broken,) = [line for line in lines if line.startswith("broken")]
+    assert "broken.yaml, line 1: there is no key 'descripton'" in broken
+
+
+def test_list_as_json(run, mine):
+    (mine / "chat.yaml").write_text("description: 'mine \\x1b'")
+    (mine / "odd.yaml").write_text('description: "two\\nlines \\x1b[2J"')
+    found = json.loads(run("list", "--format", "json")[1])
+    assert [(each["from"], each["shadowed"]) for each in found if each["name"] == "chat"] == [("yours", False), ("shipped", True)]
+    assert next(each for each in found if each["name"] == "odd")["description"] == "two\nlines \x1b[2J"
+    assert "\x1b" not in run("list")[1]
+
+
+def test_show_writes_a_preset_that_can_be_saved(run, tmp_path):
+    _, out, _ = run("show", "creative")
+    assert Preset.loads(out).stages() == Preset.load("creative").stages()
+    (tmp_path / "child.yaml").write_text("extends: creative\nstop: [x]")
+    _, out, _ = run("show", "./child.yaml")
+    assert "extends" not in out
+    assert Preset.loads(out).stages() == Preset.load("creative").stages()
+    assert Preset.loads(out).get("stop") == ("x",)
+
+
+def test_show_resolved_tells_every_origin(run, monkeypatch):
+    monkeypatch.setenv("GENCLI_TOP_K", "20")
+    _, out, _ = run("show", "creative", "--resolved", "--set", "repetition_penalty.scope=output")
+    lines = out.splitlines()
+    values = [line for line in lines if re.match(r"      \w|\w+: [^\s]|# ", line) and not line.startswith("description")]
+    assert all(re.search(r"  # \S", line) for line in values)
+    origin = {line.split(":")[0].strip(" -#"): line.split("  # ")[1] for line in values}
+    assert origin["k"] == "environment GENCLI_TOP_K"
+    assert origin["scope"] == "flag --set"
+    assert origin["last"].startswith("preset creative (creative.yaml, line ")
+    assert origin["strategy"] == "default"
+    resolved = Preset.loads(out).stages()
+    assert [name for name, _ in resolved] == ["repetition_penalty", "temperature", "top_k", "top_p"]
+    assert resolved[2][1].k == 20
+    # without --resolved and without flags it is the preset itself
+    assert "20" not in run("show", "creative")[1]
+    assert "flag --top-k" in run("show", "creative", "--top-k", "7")[1]
+
+
+def test_show_as_json(run):
+    found = json.loads(run("show", "greedy", "--format", "json")[1])
+    assert found == Preset.load("greedy").to_dict()
+    found = json.loads(run("show", "greedy", "--format", "json", "--logit-bias", "5=-inf")[1])
+    assert found["pipeline"][0]["knobs"]["entries"] == {"value": [[5, "-inf"]], "origin": "flag --logit-bias"}
+
+
+def test_an_unknown_preset_lists_the_choices_and_the_nearest(run):
+    with pytest.raises(UsageError, match=r"there is no preset 'creativ'. Did you mean 'creative'\? Choices: brainstorm"):
+        run("show", "creativ")
+
+
+def test_check_has_three_answers(run, tmp_path):
+    (tmp_path / "good.yaml").write_text("pipeline: [top_k: 5]")
+    (tmp_path / "idle.yaml").write_text("pipeline:\n  - top_k: 5\n  - top_p: 1")
+    (tmp_path / "bad.yaml").write_text("pipeline:\n  - topp: 1")
+    assert run("check", "good.yaml", "chat") == (0, "good.yaml: no warnings\nchat: no warnings\n", "")
+    warned = "idle.yaml: preset idle (idle.yaml, line 3): top_p does nothing: p 1 is neutral.\n"
+    assert run("check", "idle.yaml") == (0, warned, "")
+    assert run("check", "--strict", "idle.yaml", "good.yaml") == (3, warned + "good.yaml: no warnings\n", "")
+    assert run("check", "--strict", "good.yaml")[0] == 0
+    code, out, err = run("check", "--strict", "bad.yaml", "idle.yaml", "none.yaml")
+    assert (code, out) == (2, warned)
+    assert "bad.yaml, line 2: there is no stage 'topp'. Did you mean 'top_p'?" in err
+    assert "there is no preset file 'none.yaml'" in err
