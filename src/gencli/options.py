@@ -89,9 +89,9 @@ def _stage_knobs(incomplete: str) -> list[str]:
 
 def _stage_option(stage: str) -> Decorator[Any]:
     knob = knobs(find("stages", stage))[0]
-    several = {"multiple": True} if knob.kind == "map" else {}
-    limits = "several" if several else knob.range()
-    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), f"{knob.help} ({limits})", stage, **several)
+    several = knob.kind == "map"
+    help = f"{knob.help} ({'several' if several else knob.range()})"
+    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), help, stage, multiple=several)
 
 
 def stage_options(function: Function) -> Function:
