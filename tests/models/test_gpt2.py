@@ -60,7 +60,12 @@ def test_half_precision_file(transformers: ModuleType, write: Callable[..., Path
 
 
 def test_the_longer_names_of_its_settings() -> None:
-    longer = {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_positions": "max_position_embeddings"}
+    longer = {
+        "n_embd": "hidden_size",
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_positions": "max_position_embeddings",
+    }
     assert Gpt2Config.read({longer.get(key, key): value for key, value in SMALL.items()}) == Gpt2Config.read(SMALL)
 
 

@@ -32,7 +32,11 @@ KINDS = {
     "one shared head, tied": {"num_key_value_heads": 1, "tie_word_embeddings": True},
     "head_dim of its own": {"head_dim": 10, "num_key_value_heads": 2},
     "biases": {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 2},
-    "other base and act": {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}, "hidden_act": "gelu_pytorch_tanh", "rms_norm_eps": 1e-3},
+    "other base and act": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+        "hidden_act": "gelu_pytorch_tanh",
+        "rms_norm_eps": 1e-3,
+    },
 }
 
 

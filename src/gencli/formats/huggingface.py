@@ -45,7 +45,7 @@ def weight_files(path: Path) -> dict[Path, dict[str, Header]]:
     if (path / WEIGHTS).exists():
         return {path / WEIGHTS: read_header(path / WEIGHTS)}
     index = read_json(path / INDEX).get("weight_map")
-    if not isinstance(index, dict) or not all(isinstance(name, str) and Path(name).name == name for name in index.values()):
+    if not isinstance(index, dict) or not all(map(_names_part, index.values())):
         raise RunError(f"{path / INDEX} is damaged: its weight_map does not map tensors to files of its folder.")
     files = {path / name: read_header(path / name) for name in sorted(set(index.values()))}
     listed = {(name, path / file) for name, file in index.items()}
@@ -54,6 +54,11 @@ def weight_files(path: Path) -> dict[Path, dict[str, Header]]:
         state = "is not in the file" if (name, file) in listed else "is not in the index, but in the file"
         raise RunError(f"{path / INDEX} is damaged: tensor {shown(name)} {state} {shown(file.name)}.")
     return files
+
+
+def _names_part(name: Any) -> bool:
+    """Whether this names a weight file beside the index and nowhere else."""
+    return isinstance(name, str) and name.endswith(".safetensors") and name.isprintable() and "/" not in name
 
 
 class MappedTensors:
