@@ -174,7 +174,7 @@ def test_what_cannot_be_is_refused(cache: bool) -> None:
         decoder.rewind(0)
     with pytest.raises(UsageError, match="cannot be kept"):
         decoder.keep([2])
-    with pytest.raises(UsageError, match="no overflow 'slid'. Did you mean 'slide'?"):
+    with pytest.raises(UsageError, match=r"no overflow 'slid'\. Did you mean 'slide'"):
         Decoder(model, overflow="slid")
     with pytest.raises(UsageError, match="room"):
         Decoder(model, room=0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gencli import shipped
 from gencli.errors import RunError, UsageError, shown, unknown
 from gencli.formats import Checkpoint, open_checkpoint, read_json
-from gencli.registry import find
+from gencli.registry import find, names
 from gencli.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -60,21 +60,23 @@ def load(name_or_path: str | None = None, *, device: str = "cpu", precision: str
     Raises `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
     unreadable, damaged or of an unknown kind.
     """
-    path = find_checkpoint(name_or_path)
-    precision = "float32" if precision == "auto" else precision  # auto never loses anything
-    held = find("precisions", precision)  # a wrong word is answered before any file is read
-    checkpoint = open_checkpoint(path)
     _set_threads(threads)
-    device = _resolve_device(device)
-    return session_from(checkpoint, device, precision, held(device))
+    return session_from(find_checkpoint(name_or_path), device, precision)
 
 
-def session_from(checkpoint: Checkpoint, device: str, precision: str, held: Any) -> Session:
-    """The session of an opened checkpoint, its weights held by the precision `held`."""
+def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> Session:
+    """The session of the checkpoint in a folder; raises what `load` raises."""
     from gencli.models import family
     from gencli.tokenizers import load_tokenizer
 
-    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
+    if precision not in (choices := ("auto", *names("precisions"))):
+        raise unknown("precision", precision, choices)
+    if precision == "auto":  # the one place that decides; it never chooses what loses accuracy
+        precision = "float32"
+    shelved = find("precisions", precision)
+    device = _resolve_device(device)
+    checkpoint = open_checkpoint(folder)
+    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), shelved(device))
     tokenizer = load_tokenizer(checkpoint.tokenizer_files)
     return Session(
         model=model,

@@ -17,6 +17,16 @@ from safetensors.torch import save_file
 from gencli.errors import GencliError, RunError
 from gencli.formats import LARGEST_HEADER, Header, open_checkpoint, parse_json, read_header, read_json
 
+
+def refusal(file: Path) -> str:
+    """The sentence with which a file is refused; "Read." where it is not."""
+    try:
+        read_header(file)
+    except GencliError as error:
+        return str(error)
+    return "Read."
+
+
 A = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 B = {"dtype": "F16", "shape": [4], "data_offsets": [24, 32]}
 
@@ -137,11 +147,7 @@ def test_a_mutated_file_is_read_or_refused(tmp_path: Path, changes: list[tuple[i
         data[at] = byte
     file = tmp_path / "model.safetensors"
     file.write_bytes(data[: len(data) + longer] if longer < 0 else data + bytes(longer))
-    try:
-        for header in read_header(file).values():
-            assert isinstance(header, Header)
-    except GencliError as error:
-        assert str(error).endswith(".")
+    assert refusal(file).endswith(".")
 
 
 ENTRY = st.fixed_dictionaries(
@@ -156,10 +162,7 @@ ENTRY = st.fixed_dictionaries(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(st.text(max_size=5), ENTRY, max_size=4))
 def test_any_entries_are_read_or_refused(tmp_path: Path, header: dict[str, Any]) -> None:
-    try:
-        read_header(file_of(tmp_path, header))
-    except GencliError as error:
-        assert str(error).isprintable()
+    assert refusal(file_of(tmp_path, header)).isprintable()
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

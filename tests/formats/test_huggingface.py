@@ -64,7 +64,7 @@ def test_settings_for_generation_are_optional(folder: Path) -> None:
     (folder / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
     assert Huggingface().open(folder).generation_config == {"eos_token_id": [1, 2]}
     (folder / "generation_config.json").write_text("[" * 100_000)
-    with pytest.raises(RunError, match="generation_config.json is damaged"):
+    with pytest.raises(RunError, match=r"generation_config.json is damaged"):
         Huggingface().open(folder)
 
 
@@ -102,5 +102,5 @@ def test_an_index_that_does_not_fit_its_parts(parts: Path) -> None:
 def test_a_file_that_changed_since_it_was_opened(folder: Path) -> None:
     tensors = Huggingface().open(folder).tensors
     os.truncate(folder / "model.safetensors", 20)
-    with pytest.raises(RunError, match="tensor 'one' of .* cannot be read"):
+    with pytest.raises(RunError, match=r"tensor 'one' of .* cannot be read"):
         tensors["one"]
