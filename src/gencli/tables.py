@@ -25,7 +25,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], width: int | 
     for row in cells:
         padded = [cell + " " * (columns - _width(cell)) for cell, columns in zip(row[:-1], widths, strict=False)]
         wrap = width is not None and width - start >= NARROWEST
-        last = textwrap.wrap(row[-1], (width or 0) - start) if wrap else [row[-1]]
+        last = textwrap.wrap(row[-1], (width or 0) - start, break_long_words=False, break_on_hyphens=False) if wrap else [row[-1]]
         lines.append(GAP.join([*padded, last[0] if last else ""]).rstrip())
         lines += [" " * start + more for more in last[1:]]
     return "\n".join(lines) + "\n"

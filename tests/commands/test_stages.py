@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gencli.commands.stages import stages
+from gencli.commands.stages import as_text, stages
 from gencli.errors import UsageError
 from gencli.registry import find, names
 from gencli.stages import knobs
@@ -58,3 +58,15 @@ def test_stages_can_be_named(run):
     assert [row.split()[1] for row in run("top_p", "top_k").splitlines()[1:]] == ["top_k", "top_p"]
     with pytest.raises(UsageError, match=r"there is no stage 'topp'. Did you mean 'top_p'"):
         run("topp")
+
+
+def test_a_narrow_terminal_gets_paragraphs(run):
+    found = json.loads(run("--format", "json"))
+    assert as_text(found, None) == as_text(found, 300)
+    text = as_text(found, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    words = " ".join(text.split())
+    for each in found:
+        assert f"{each['stage']} (place {each['place']:g}, {each['flag']})" in words
+        assert each["source"] in words
+        assert all(knob["help"] in words and knob["range"] in words for knob in each["knobs"])

@@ -27,7 +27,7 @@ def stages(stage: tuple[str, ...], form: str) -> None:
     A stage that a preset lacks is put at its standard place when a flag names it: before the first stage whose
     place is higher. The first knob of a stage is its flag (--top-k), the others are set with --set stage.knob=value.
     """
-    from gencli.tables import table, width_of
+    from gencli.tables import width_of
     from gencli.terminal import Output
 
     found = [_described(name, find("stages", name)) for name in stage or names("stages")]
@@ -36,8 +36,29 @@ def stages(stage: tuple[str, ...], form: str) -> None:
     if form == "json":
         output.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return
+    output.write(as_text(found, width_of(output)))
+
+
+def as_text(found: list[dict[str, Any]], width: int | None) -> str:
+    """A table with a row a knob; a terminal of `width` columns that is too narrow for it gets a paragraph a stage."""
+    import textwrap
+
+    from gencli.tables import table
+
     rows = [_row(each, knob) for each in found for knob in each["knobs"]]
-    output.write(table(("place", "stage", "knob", "default", "neutral", "range", "source"), rows, width_of(output)))
+    text = table(("place", "stage", "knob", "default", "neutral", "range", "source"), rows)
+    if width is None or max(map(len, text.splitlines())) <= width:
+        return text
+    paragraphs = []
+    for each in found:
+        lines = [each["does"], *map(_sentence, each["knobs"]), f"Source: {each['source']}."]
+        wrapped = [textwrap.fill(line, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False) for line in lines]
+        paragraphs.append("\n".join([f"{each['stage']} (place {each['place']:g}, {each['flag']})", *wrapped]) + "\n")
+    return "\n".join(paragraphs)
+
+
+def _sentence(knob: dict[str, Any]) -> str:
+    return f"{knob['name']}, {_text(knob['default'])} by default, {knob['range']}: {knob['help']}"
 
 
 def _described(name: str, stage: Any) -> dict[str, Any]:
