@@ -14,8 +14,6 @@ from gencli.interrupts import Interrupted, Interrupts
 from gencli.registry import find, names
 from gencli.terminal import Messages, ReaderGone
 
-INTERRUPTS = Interrupts()
-
 
 class Commands(click.Group):
     """The subcommands are the files of `commands/`; `inspect_probs.py` is `inspect-probs`."""
@@ -57,8 +55,9 @@ def main() -> NoReturn:
     _keep_standard_descriptors()
     messages = Messages()
     try:
-        INTERRUPTS.install()
-        code = _run()
+        interrupts = Interrupts()
+        interrupts.install()
+        code = _run(interrupts)
     except Interrupted as interrupted:
         code = interrupted.code
     except KeyboardInterrupt:
@@ -69,6 +68,8 @@ def main() -> NoReturn:
         code = exit_.exit_code
     except click.Abort:
         code = 130
+    except SystemExit as exit_:  # click's own way out when a reader closed the pipe
+        code = 141 if isinstance(exit_.__context__, BrokenPipeError) else 1
     except click.UsageError as error:
         code = _usage(error, messages)
     except click.ClickException as error:
@@ -88,12 +89,14 @@ def main() -> NoReturn:
     _end(code)
 
 
-def _run() -> int:
+def _run(interrupts: Interrupts) -> int:
     if not sys.warnoptions:
         import warnings
 
         warnings.simplefilter("ignore")  # a library's advice to programmers is not for the person here
-    result = gencli.main(prog_name="gencli", standalone_mode=False)
+    # what was typed is UTF-8, whatever the locale made of it
+    arguments = [os.fsencode(argument).decode("utf-8", "surrogateescape") for argument in sys.argv[1:]]
+    result = gencli.main(arguments, prog_name="gencli", standalone_mode=False, obj=interrupts)
     return result if isinstance(result, int) else 0
 
 
@@ -132,7 +135,8 @@ def _end(code: int) -> NoReturn:
         try:
             if stream is not None:
                 stream.flush()
+        except BrokenPipeError:
+            code = 141 if stream is sys.stdout and code in (0, 1) else code
         except (OSError, ValueError):
-            if stream is sys.stdout and code == 0:
-                code = 1
+            code = 1 if stream is sys.stdout and code == 0 else code
     os._exit(code)

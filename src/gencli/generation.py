@@ -19,7 +19,7 @@ from gencli.prompting import Prompt, refuse_too_long
 from gencli.registry import find
 from gencli.stopping import Limits, Stopping
 from gencli.strategies import Step
-from gencli.tokenizers import encode_pieces
+from gencli.tokenizers import encode_pieces, encode_prompt
 from gencli.detokeniser import Detokeniser
 from gencli.vocabulary import Vocabulary
 
@@ -135,7 +135,7 @@ def _prompt_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[i
     tokenizer, context = session.tokenizer, session.context
     if overflow == "error":
         refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
-    ids = [*tokenizer.start_ids, *encode_pieces(tokenizer, prompt.pieces)]
+    ids = encode_prompt(tokenizer, prompt.pieces)
     if not ids:
         ids = sorted(session.vocabulary.end_ids)[:1]
     if not ids:
@@ -203,6 +203,8 @@ class _Sample:
         # the token that ends a text is no part of it, unless it is special and asked for
         text = "" if ends and token_id not in vocabulary.special_ids else self.detokeniser.push(token_id)
         text, self.reason, self.stop = self.stopping.push(token_id, text)
+        if self.reason == "end_token":
+            self.stop = vocabulary.text(token_id)
         return Token(self.number, self.memory.step - 1, token_id, text, vocabulary.token_bytes[token_id], **measures)
 
     def finish(self, reason: str | None = None) -> Finished:

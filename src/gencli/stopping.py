@@ -92,7 +92,7 @@ class LoopDetector:
 
 
 class Stopping:
-    """The rules for one sample. `push` each token; it answers (certain text, reason or None, which)."""
+    """The rules for one sample. `push` each token; it answers (certain text, reason or None, which stop string)."""
 
     def __init__(self, limits: Limits, end_ids: frozenset[int], room: int, started: float) -> None:
         """`room` is how many tokens the context still holds; `started` is on time.monotonic's clock."""
@@ -105,12 +105,12 @@ class Stopping:
         self._count = 0
 
     def push(self, token_id: int, text: str) -> tuple[str, str | None, str | None]:
-        """The text that is certain, the reason if this token ends the sample, and which stop it was."""
+        """The text that is certain, the reason if this token ends the sample, and which stop string it was."""
         self._count += 1
         certain = self._strings.push(text)
         looping = self._loop is not None and self._loop.push(token_id)
         if token_id in self._end_ids:
-            return certain, "end_token", str(token_id)
+            return certain, "end_token", None
         if self._strings.found is not None:
             return certain, "stop_string", self._strings.found
         if looping:

@@ -119,7 +119,7 @@ def test_precedence_is_flag_environment_preset(shell):
 
 def test_set_names_any_knob(shell):
     settings = ("--set", "repetition_penalty=1.2", "--set", "repetition_penalty.last=64")
-    assert pipeline_of(shell(*RUN, *settings)) == [("repetition_penalty", {"penalty": 1.2, "last": 64})]
+    assert pipeline_of(shell(*RUN, *settings)) == [("repetition_penalty", {"penalty": 1.2, "last": 64, "scope": "prompt+output"})]
     path = write(shell, "pipeline:\n  - temperature: 0.8\n  - temperature: 1.5\n")
     assert pipeline_of(shell(*RUN, "--preset", path, "--set", "temperature#2=2"))[1] == ("temperature", {"temperature": 2.0})
     plain = shell(*RUN, "--preset", path, "--set", "temperature=2")

@@ -1,0 +1,106 @@
+"""What a command line asks of a run: a session, a prompt, a preset and options. Prints nothing.
+
+Cheap things come first, so that a misspelt preset or an unreadable prompt is told before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gencli.options import settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gencli.generation import Options
+    from gencli.loading import Session
+    from gencli.observation import Detail
+    from gencli.preset import Preset
+    from gencli.prompting import Prompt
+
+LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that was asked for and not yet loaded."""
+
+    prompt: Prompt
+    preset: Preset
+    params: dict[str, Any]
+
+    def load(self) -> Session:
+        """The session; this is where torch comes in."""
+        from gencli.loading import load
+
+        params = self.params
+        return load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=params["threads"])
+
+    def options(self, detail: Detail | None, interrupted: Callable[[], bool] = lambda: False) -> Options:
+        """The run options; a command that lacks a flag keeps its default."""
+        from gencli.generation import Options
+
+        params = self.params
+        return Options(
+            seed=params.get("seed"),
+            samples=params.get("samples", 1),
+            first_sample=params.get("first_sample", 0),
+            time_limit=params.get("time_limit"),
+            stop_inclusive=params.get("stop_inclusive", False),
+            ignore_end=params.get("ignore_end", False),
+            gates=frozenset((*params.get("fail_on", ()), *params.get("stop_on", ()))),
+            special=params["special"],
+            cache=not params.get("no_cache", False),
+            overflow=params.get("overflow", "error"),
+            since=process_start(),
+            detail=detail,
+            interrupted=interrupted,
+        )
+
+
+def prompt_from(params: dict[str, Any]) -> Prompt:
+    """The prompt that the shared prompt options describe; raises `UsageError` where there is none."""
+    from gencli.prompting import read_prompt
+
+    return read_prompt(
+        params["prompt"],
+        prompt_file=params["prompt_file"],
+        stdin=sys.stdin.buffer if sys.stdin is not None else None,
+        no_stdin=params["no_stdin"],
+        keep_newline=params["keep_newline"],
+        special=params["special"],
+        limit_bytes=LONGEST_INPUT,
+    )
+
+
+def request_from(context: click.Context) -> Request:
+    """Resolve the preset over the checkpoint's generation_config, then read the prompt."""
+    from gencli.formats import open_checkpoint
+    from gencli.loading import find_checkpoint
+    from gencli.prompting import apply_template
+    from gencli.settings import resolve
+
+    checkpoint = open_checkpoint(find_checkpoint(context.params["checkpoint"]))
+    preset = resolve(settings_from(context), checkpoint.generation_config)
+    preset.stages()  # a value out of range is told before anything is loaded
+    prompt = prompt_from(context.params)
+    template = preset.get("template")
+    return Request(apply_template(template, prompt) if template else prompt, preset, context.params)
+
+
+def process_start() -> float:
+    """When this process began, on time.monotonic's clock (10 ms fine on Linux; elsewhere: now)."""
+    import os
+    import time
+
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        age = 0.0
+    return time.monotonic() - max(0.0, age)
