@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -148,6 +150,14 @@ def test_to_dict_is_complete_json_with_origins():
     assert list(found["settings"]) == list(DEFAULTS)
     assert found["settings"]["stop"] == {"value": ["x"], "origin": "p.yaml, line 5"}
     assert found["settings"]["max_new_tokens"] == {"value": 256, "origin": "default"}
+
+
+def test_to_dict_tells_bound_ids_instead_of_texts():
+    preset = Preset.loads("pipeline:\n  - logit_bias: {a: -inf, b: 1}\n  - top_k: 3")
+    bound = [replace(preset.stages()[0][1], entries=((64, -math.inf), (65, 1.0))), preset.stages()[1][1]]
+    entries, k = (next(iter(each["knobs"].values())) for each in preset.to_dict(bound)["pipeline"])
+    assert (entries["value"], k["value"]) == ([[64, "-inf"], [65, 1.0]], 3)
+    assert entries["origin"] == preset.pipeline[0].knobs[0][1].origin
 
 
 # writing

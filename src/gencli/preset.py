@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +67,20 @@ class Preset:
         """The pipeline's stages by name, built and checked."""
         return [(each.stage, each.build()) for each in self.pipeline]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, bound: Sequence[Stage] | None = None) -> dict[str, Any]:
         """The preset as JSON values, complete: defaults stand beside what was set, each with its origin.
 
         `{"name", "description", "path", "pipeline": [{"stage", "origin", "knobs": {name: {"value",
-        "origin"}}}], "settings": {name: {"value", "origin"}}}`; -inf, which JSON lacks, is the text "-inf".
+        "origin"}}}], "settings": {name: {"value", "origin"}}}`. With `bound`, the pipeline's stages bound
+        to a vocabulary, knobs hold their values (ids instead of text). -inf, which JSON lacks, is "-inf".
         """
         given = dict(self.settings)
+        stages = bound or [None] * len(self.pipeline)
         return {
             "name": self.name,
             "description": self.description,
             "path": self.path,
-            "pipeline": [_stage_dict(each) for each in self.pipeline],
+            "pipeline": [_stage_dict(each, stage) for each, stage in zip(self.pipeline, stages, strict=True)],
             "settings": {key: _value_dict(given.get(key, Value(default, "default"))) for key, default in DEFAULTS.items()},
         }
 
@@ -107,8 +110,9 @@ def _all_knobs(settings: StageSettings) -> dict[str, Value]:
     return {each.name: given.get(each.name, Value(each.default, "default")) for each in knobs(find("stages", settings.stage))}
 
 
-def _stage_dict(settings: StageSettings) -> dict[str, Any]:
-    known = {name: _value_dict(value) for name, value in _all_knobs(settings).items()}
+def _stage_dict(settings: StageSettings, bound: Stage | None) -> dict[str, Any]:
+    values = {name: value if bound is None else Value(getattr(bound, name), value.origin) for name, value in _all_knobs(settings).items()}
+    known = {name: _value_dict(value) for name, value in values.items()}
     return {"stage": settings.stage, "origin": settings.origin, "knobs": known}
 
 
