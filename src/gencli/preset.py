@@ -75,7 +75,7 @@ class Preset:
         to a vocabulary, knobs hold their values (ids instead of text). -inf, which JSON lacks, is "-inf".
         """
         given = dict(self.settings)
-        stages = bound or [None] * len(self.pipeline)
+        stages: Sequence[Stage | None] = bound or [None] * len(self.pipeline)
         return {
             "name": self.name,
             "description": self.description,
