@@ -6,6 +6,7 @@ They are mapped into memory: a tensor is a view of the file until somebody chang
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class Huggingface:
         files = weight_files(path)
         return Checkpoint(
             path=path,
-            name=path.resolve().name,
+            name=Path(os.path.abspath(path)).name,  # of a link, the name it was called by
             config=read_json(path / CONFIG),
             generation_config=read_json(generation) if generation.exists() else {},
             tokenizer_files=path,
