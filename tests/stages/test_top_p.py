@@ -22,7 +22,7 @@ PEAKED = [5, 1, 0.5, 0, -0.5, -1, -1.5, -2]
 FLAT = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
 
 
-@pytest.fixture(params=[1, 2048], ids=["bisected", "sorted"], scope="module", autouse=True)
+@pytest.fixture(params=[1, 4096], ids=["bisected", "sorted"], scope="module", autouse=True)
 def _both_ways(request: pytest.FixtureRequest) -> None:
     """Every test runs with the nucleus bracketed down to single weights, and with one sort."""
     before, top_p.SORTED = top_p.SORTED, request.param

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gencli.candidates import Candidates
     from gencli.memory import Memory
 
-SORTED = 2048  # so many candidates are cheaper sorted than narrowed down further
+SORTED = 4096  # so many candidates are cheaper sorted than narrowed down further
 NARROW = 1e-5  # a bracket of weights no wider than this holds ties, which only a sort puts in order
 ROUNDING = 1e-12  # a sum this close to p has reached it: of ten equal tokens, p = 0.7 keeps seven
 
