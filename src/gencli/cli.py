@@ -68,8 +68,8 @@ def main() -> NoReturn:
         code = exit_.exit_code
     except click.Abort:
         code = 130
-    except SystemExit as exit_:  # click's own way out when a reader closed the pipe
-        code = 141 if isinstance(exit_.__context__, BrokenPipeError) else 1
+    except SystemExit as exit_:  # click leaves this way after a completion, and where a reader closed the pipe
+        code = 141 if exit_.code == 1 and "_GENCLI_COMPLETE" not in os.environ else int(exit_.code or 0)
     except click.UsageError as error:
         code = _usage(error, messages)
     except click.ClickException as error:
@@ -79,6 +79,11 @@ def main() -> NoReturn:
         _traceback_if_asked()
         messages.error(str(error))
         code = error.exit_code
+    except OSError as error:
+        _traceback_if_asked()
+        where = f" {error.filename}" if error.filename else ""
+        messages.error(f"the system refused to read or write{where}: {error.strerror or error}.")
+        code = 1
     except MemoryError:
         messages.error("there is not enough memory for this.")
         code = 1

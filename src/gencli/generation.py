@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gencli.detokeniser import Detokeniser
 from gencli.errors import UsageError
 from gencli.events import VERSION, Event, Finished, Started, Token
 from gencli.loading import Session
@@ -20,7 +21,6 @@ from gencli.registry import find
 from gencli.stopping import Limits, Stopping
 from gencli.strategies import Step
 from gencli.tokenizers import encode_pieces, encode_prompt
-from gencli.detokeniser import Detokeniser
 from gencli.vocabulary import Vocabulary
 
 DEFAULT_NEW_TOKENS = 256
@@ -155,14 +155,10 @@ def _started(session: Session, prompt: Prompt, prompt_ids: list[int], preset: Pr
 
     from gencli import __version__
 
-    settings: dict[str, Any] = preset.to_dict()
-    for entry, stage in zip(settings["pipeline"], pipeline.stages, strict=True):
-        for name, value in entry["knobs"].items():
-            value["value"] = getattr(stage, name)  # bound: ids where the preset had text
     return Started(
         version=VERSION,
         checkpoint={"name": session.name, "path": str(session.path), "bytes": session.bytes},
-        preset=settings,
+        preset=preset.to_dict(pipeline.stages),  # bound: ids where the preset had text
         prompt=prompt.text,
         prompt_ids=tuple(prompt_ids),
         seed=options.seed or 0,

@@ -41,21 +41,22 @@ class _View:
 
     def __init__(self, candidates: Candidates, row: int, raw: _View | None = None) -> None:
         logits = candidates.logits[row]
+        self.size = len(logits)
+        self.ids = torch.arange(self.size, device=logits.device) if candidates.ids is None else candidates.ids[row]
         finite = logits > -torch.inf
-        whole = bool(finite.all())
-        logits = logits if whole else logits[finite]
-        self.ids = (torch.arange(len(finite), device=logits.device) if candidates.ids is None else candidates.ids[row])[... if whole else finite]
-        self.log_total = float(candidates.log_total[row])
-        self.logprobs = logits - self.log_total
+        if not bool(finite.all()):
+            logits, self.ids = logits[finite], self.ids[finite]
         self.kept = len(logits)
+        self.logprobs = logits - float(candidates.log_total[row])
         probs = self.logprobs.exp()
         self.entropy = max(0.0, -float((probs * self.logprobs).sum(dtype=torch.float64)) * BITS)
         self.raw_mass, self.kl = 1.0, 0.0
         if raw is not None:
-            raw_logprobs = raw.logprobs[self.ids] if raw.kept == raw.size else raw.logprobs[torch.searchsorted(raw.ids, self.ids)]
+            # where the model itself rules nothing out, an id is its own place
+            at = self.ids if raw.kept == raw.size else torch.searchsorted(raw.ids, self.ids)
+            raw_logprobs = raw.logprobs[at]
             self.raw_mass = float(raw_logprobs.exp().sum(dtype=torch.float64))
             self.kl = max(0.0, float((probs * (self.logprobs - raw_logprobs)).sum(dtype=torch.float64)) * BITS)
-        self.size = len(finite)
 
     def lookup(self, wanted: Tensor) -> list[float]:
         """The log-probabilities of these ids; -inf where a token is gone."""
@@ -83,7 +84,8 @@ def observe(
     table = [view.lookup(shown) for view in views]
     raw_logprob = raw.lookup(torch.tensor([drawn], device=shown.device))[0]
     logprob = views[-1].lookup(torch.tensor([drawn], device=shown.device))[0]
-    candidates = tuple(_candidate(int(token), [line[i] for line in table], passed, row, pipeline, vocabulary, detail) for i, token in enumerate(shown))
+    lines = zip(shown.tolist(), zip(*table, strict=True), strict=True)
+    candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines)
     return {
         "logprob": min(0.0, logprob),
         "raw_logprob": min(0.0, raw_logprob),
@@ -105,7 +107,7 @@ def _likeliest(raw: _View, count: int | None, drawn: int) -> Tensor:
 
 
 def _candidate(
-    token: int, line: list[float], passed: Sequence[Candidates], row: int, pipeline: Pipeline, vocabulary: Vocabulary, detail: Detail
+    token: int, line: tuple[float, ...], passed: Sequence[Candidates], row: int, pipeline: Pipeline, vocabulary: Vocabulary, detail: Detail
 ) -> Candidate:
     """One listed token: `line` holds its log-probability before the first stage and after each."""
     gone = next((at for at, value in enumerate(line[1:]) if value == -math.inf), None)

@@ -29,7 +29,11 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        keep = {key: value for key, value in os.environ.items() if not key.startswith(("GENCLI_", "XDG_", "LC_", "LANG", "NO_COLOR", "FORCE_COLOR"))}
+        keep = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("GENCLI_", "XDG_", "LC_", "LANG", "NO_COLOR", "FORCE_COLOR"))
+        }
         self.env = {**keep, "HOME": str(folder / "home"), "TERM": "xterm-256color"}
         self.command = str(COMMAND)
 
@@ -37,7 +41,14 @@ class Shell:
         """`stdin` None is /dev/null; bytes go through a pipe."""
         feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         done = subprocess.run(
-            [self.command, *args], capture_output=True, cwd=self.folder, env={**self.env, **(env or {})}, timeout=TIMEOUT, check=False, **feed, **more
+            [self.command, *args],
+            capture_output=True,
+            cwd=self.folder,
+            env={**self.env, **(env or {})},
+            timeout=TIMEOUT,
+            check=False,
+            **feed,
+            **more,
         )  # type: ignore[call-overload]
         return Result(done.returncode, done.stdout, done.stderr.decode())
 
@@ -45,8 +56,13 @@ class Shell:
         """A shell line, with `gencli` on its PATH; the exit code is that of `gencli` where it says `exit ${PIPESTATUS[0]}`."""
         path = f"{COMMAND.parent}:{self.env.get('PATH', '')}"
         done = subprocess.run(
-            ["bash", "-c", script], capture_output=True, cwd=self.folder, env={**self.env, "PATH": path, **(env or {})},
-            timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL,
+            ["bash", "-c", script],
+            capture_output=True,
+            cwd=self.folder,
+            env={**self.env, "PATH": path, **(env or {})},
+            timeout=TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         return Result(done.returncode, done.stdout, done.stderr.decode())
 

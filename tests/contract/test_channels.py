@@ -73,7 +73,16 @@ def test_output_goes_to_a_file(shell):
 
 def test_utf8_whatever_the_locale(shell):
     for locale in ("C", "POSIX", "en_US.ISO-8859-1"):
-        result = shell("generate", "--echo", "--max-new-tokens", "1", "--seed", "1", "naïve 日本", env={"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"})
+        result = shell(
+            "generate",
+            "--echo",
+            "--max-new-tokens",
+            "1",
+            "--seed",
+            "1",
+            "naïve 日本",
+            env={"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
+        )
         assert result.code == 0, result.err
         assert result.out.startswith("naïve 日本".encode())
 
@@ -82,7 +91,10 @@ def test_half_characters_become_one_replacement(shell, fable):
     first = _id_of(fable, "â")  # the byte E2, the start of a three-byte character
     result = shell("generate", "--logit-bias", f"{first}=1000", "--max-new-tokens", "2", "x")
     assert result.out == "\ufffd\ufffd\n".encode()
-    events = [json.loads(line) for line in shell("generate", "--logit-bias", f"{first}=1000", "--max-new-tokens", "2", "--format", "jsonl", "x").out.splitlines()]
+    events = [
+        json.loads(line)
+        for line in shell("generate", "--logit-bias", f"{first}=1000", "--max-new-tokens", "2", "--format", "jsonl", "x").out.splitlines()
+    ]
     assert [event["bytes"] for event in events if event["event"] == "token"] == ["4g==", "4g=="]
 
 
@@ -117,8 +129,18 @@ def test_stop_strings_are_left_out_or_kept(shell):
 
 def test_text_is_flushed_per_token(shell):
     process = shell.popen(
-        "generate", "--seed", "1", "--ignore-end", "--overflow", "slide", "--max-new-tokens", "100000", "Once",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        "generate",
+        "--seed",
+        "1",
+        "--ignore-end",
+        "--overflow",
+        "slide",
+        "--max-new-tokens",
+        "100000",
+        "Once",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     chunks = [os.read(process.stdout.fileno(), 65536) for _ in range(5)]
     process.terminate()

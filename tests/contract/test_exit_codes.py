@@ -97,7 +97,9 @@ def test_a_signal_while_loading(shell):
 
 
 def test_a_signal_while_nobody_reads(shell):
-    process = shell.popen(*ENDLESS, "--format", "jsonl", "--candidates", "200", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = shell.popen(
+        *ENDLESS, "--format", "jsonl", "--candidates", "200", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     os.read(process.stdout.fileno(), 1)
     time.sleep(2)  # the pipe is full by now
     process.send_signal(signal.SIGTERM)
@@ -107,7 +109,9 @@ def test_a_signal_while_nobody_reads(shell):
 
 
 def test_the_reader_closed_the_pipe(shell):
-    result = shell.sh('gencli generate --seed 1 --ignore-end --overflow slide --max-new-tokens 1000000 "Once" | head -c 20; exit ${PIPESTATUS[0]}')
+    result = shell.sh(
+        'gencli generate --seed 1 --ignore-end --overflow slide --max-new-tokens 1000000 "Once" | head -c 20; exit ${PIPESTATUS[0]}'
+    )
     assert result.code == 141
     assert result.err == ""
     assert len(result.out) == 20
@@ -206,7 +210,8 @@ def header(entries, length=None):
         header({}, 2**64 - 1),
         header({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
         header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}),
-        header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}}) + b"\0" * 6,
+        header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}})
+        + b"\0" * 6,
         header({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 4,
         header({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}) + b"\0" * 4,
         header(b"[" * 100_000),

@@ -32,7 +32,9 @@ def on_a_terminal(shell, args, columns=80, lines=24):
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    process = subprocess.Popen([shell.command, *args], stdin=slave, stdout=slave, stderr=slave, cwd=shell.folder, env=shell.env, start_new_session=True)
+    process = subprocess.Popen(
+        [shell.command, *args], stdin=slave, stdout=slave, stderr=slave, cwd=shell.folder, env=shell.env, start_new_session=True
+    )
     os.close(slave)
     written, deadline = b"", time.monotonic() + 60
     while time.monotonic() < deadline:

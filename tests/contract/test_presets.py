@@ -11,7 +11,10 @@ RUN = ("generate", "--seed", "1", "--max-new-tokens", "1", "--format", "json", "
 
 def pipeline_of(result):
     assert result.code == 0, result.err
-    return [(entry["stage"], {knob: value["value"] for knob, value in entry["knobs"].items()}) for entry in json.loads(result.out)["start"]["preset"]["pipeline"]]
+    return [
+        (entry["stage"], {knob: value["value"] for knob, value in entry["knobs"].items()})
+        for entry in json.loads(result.out)["start"]["preset"]["pipeline"]
+    ]
 
 
 def write(shell, text, name="p.yaml"):
@@ -22,7 +25,10 @@ def write(shell, text, name="p.yaml"):
 def test_a_presets_order_is_its_lists_and_a_stage_may_stand_twice(shell):
     path = write(shell, "pipeline:\n  - top_p: 0.95\n  - temperature: 0.8\n  - top_k: {k: 40}\n  - temperature: 1.5\n")
     assert pipeline_of(shell(*RUN, "--preset", path)) == [
-        ("top_p", {"p": 0.95}), ("temperature", {"temperature": 0.8}), ("top_k", {"k": 40}), ("temperature", {"temperature": 1.5}),
+        ("top_p", {"p": 0.95}),
+        ("temperature", {"temperature": 0.8}),
+        ("top_k", {"k": 40}),
+        ("temperature", {"temperature": 1.5}),
     ]
 
 
@@ -100,7 +106,10 @@ def test_presets_check_codes(shell):
 
 
 def test_flags_alone_are_the_pipeline(shell):
-    assert pipeline_of(shell(*RUN, "--top-p", "0.9", "--temperature", "0.7")) == [("temperature", {"temperature": 0.7}), ("top_p", {"p": 0.9})]
+    assert pipeline_of(shell(*RUN, "--top-p", "0.9", "--temperature", "0.7")) == [
+        ("temperature", {"temperature": 0.7}),
+        ("top_p", {"p": 0.9}),
+    ]
     assert pipeline_of(shell(*RUN)) == []
 
 
@@ -129,7 +138,10 @@ def test_set_names_any_knob(shell):
 
 def test_pipeline_keeps_exactly_these(shell):
     path = write(shell, "pipeline:\n  - temperature: 0.8\n  - top_k: 10\n  - top_p: 0.9\n")
-    assert pipeline_of(shell(*RUN, "--preset", path, "--pipeline", "top_p,temperature")) == [("top_p", {"p": 0.9}), ("temperature", {"temperature": 0.8})]
+    assert pipeline_of(shell(*RUN, "--preset", path, "--pipeline", "top_p,temperature")) == [
+        ("top_p", {"p": 0.9}),
+        ("temperature", {"temperature": 0.8}),
+    ]
 
 
 def test_every_value_carries_its_origin(shell):
@@ -141,7 +153,10 @@ def test_every_value_carries_its_origin(shell):
 
 
 def test_temperature_zero_and_greedy_are_the_arg_max(shell):
-    texts = {shell("generate", *flags, "--max-new-tokens", "20", "Once").out for flags in (["--temperature", "0"], ["--preset", "greedy"], ["--temperature", "0", "--top-k", "5", "--seed", "9"])}
+    texts = {
+        shell("generate", *flags, "--max-new-tokens", "20", "Once").out
+        for flags in (["--temperature", "0"], ["--preset", "greedy"], ["--temperature", "0", "--top-k", "5", "--seed", "9"])
+    }
     assert len(texts) == 1
 
 

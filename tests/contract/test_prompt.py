@@ -19,7 +19,9 @@ def test_an_argument_is_the_prompt(shell):
     assert prompt_of(shell(*RUN, "Once upon")) == "Once upon"
 
 
-@pytest.mark.parametrize(("typed", "prompt"), [(b"From a pipe\n", "From a pipe"), (b"two\n\n", "two\n"), (b"none", "none"), (b"crlf\r\n", "crlf\r")])
+@pytest.mark.parametrize(
+    ("typed", "prompt"), [(b"From a pipe\n", "From a pipe"), (b"two\n\n", "two\n"), (b"none", "none"), (b"crlf\r\n", "crlf\r")]
+)
 def test_stdin_is_the_prompt_without_its_final_newline(shell, typed, prompt):
     assert prompt_of(shell(*RUN, stdin=typed)) == prompt
 

@@ -69,7 +69,7 @@ output_options = all_of(
 @run_options
 @model_options
 @click.pass_context
-def generate(context: click.Context, **params: Any) -> int:
+def generate(context: click.Context, /, **params: Any) -> int:
     """Continue PROMPT, and show how each word was chosen.
 
     The text goes to stdout, everything else to stderr. Without PROMPT, or with -, stdin is the prompt; a pipe or

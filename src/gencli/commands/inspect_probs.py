@@ -28,7 +28,7 @@ Examples:
 @pipeline_options
 @model_options
 @click.pass_context
-def inspect_probs(context: click.Context, form: str, top: int, **params: Any) -> None:
+def inspect_probs(context: click.Context, /, form: str, top: int, **params: Any) -> None:
     """What may come after PROMPT: the likeliest tokens, their probability under the model alone and after each stage.
 
     A token that a stage removed is struck out and says which; csv and json also give the numbers that decided.

@@ -25,7 +25,7 @@ Examples:
 @click.option("--format", "form", type=OneOf("table", "json"), default="table", help="How to write them. [default: table]")
 @checkpoint_option
 @click.pass_context
-def tokens(context: click.Context, form: str, **params: Any) -> None:
+def tokens(context: click.Context, /, form: str, **params: Any) -> None:
     """The tokens of a text: ids, pieces and bytes.
 
     PROMPT is the text; without it, or with -, stdin is. Start tokens are not shown: the text has none of its own.
