@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gencli.tokenizers._source import Source
     from tokenizers import Tokenizer as Library
+
+    from gencli.tokenizers._source import Source
 
 # One step of a decoder, applied to one token: bytes are final, a str may be changed by later steps.
 Step = Callable[[str], "str | bytes"]

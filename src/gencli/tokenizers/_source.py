@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gencli.errors import RunError
 from gencli.tokenizers._added import AddedToken
@@ -73,11 +73,8 @@ def _read(path: Path) -> Source:
     vocab = _vocab(path, model)
     added = _added(path, data.get("added_tokens") or [], vocab)
     size = 1 + max(max(vocab.values(), default=-1), max((token.id for token in added), default=-1))
-    bos = _configured_start(path.with_name("tokenizer_config.json"))
     start = _start_ids(path, data.get("post_processor"))
-    if bos is False:
-        start = ()
-    elif bos and not start:
+    if not start and (bos := _added_bos(path.with_name("tokenizer_config.json"))) is not None:
         start = (next((token.id for token in added if token.content == bos), vocab.get(bos, size)),)
     if not all(0 <= id < size for id in start):
         raise _damaged(path, "a start token is outside the vocabulary")
@@ -216,15 +213,12 @@ def _template_ids(path: Path, items: Sequence[Any], tokens: Mapping[str, Any]) -
         raise _damaged(path, "its post_processor names a token that it does not describe")
 
 
-def _configured_start(path: Path) -> str | Literal[False] | None:
-    """What `add_bos_token` of tokenizer_config.json asks for: the text of the bos_token where it is true, False
-    where it is false (no start token at all, as transformers reads it), None where the post-processor decides."""
+def _added_bos(path: Path) -> str | None:
+    """The text of the bos_token where tokenizer_config.json says `add_bos_token`. Where a post-processor adds
+    start tokens, nobody asks: it decides, as in transformers."""
     if not path.is_file():
         return None
-    _, config = _json(path)
-    match config:
-        case {"add_bos_token": False}:
-            return False
+    match _json(path)[1]:
         case {"add_bos_token": True, "bos_token": str(content) | {"content": str(content)}}:
             return content
     return None

@@ -19,7 +19,6 @@ from gencli.tokenizers._source import Inexact, Source, library, refused
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
-
     from tokenizers import Tokenizer as Library
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

@@ -1,0 +1,96 @@
+"""Text that tokenizers disagree on, small tokenizer.json files, and ours beside its oracle. For the tests of tokenizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Library
+
+from gencli.detokeniser import decode
+from gencli.tokenizers import Tokenizer, load_tokenizer
+from gencli.tokenizers._decoding import BYTES
+from gencli.vocabulary import Vocabulary
+
+# What patterns and normalisers treat apart: contractions, long s, Kelvin sign, digits of all kinds, white space of
+# all kinds, marks, jamo, ligatures, emoji with joiners, private use, unassigned, tag-like text.
+ODD = [
+    *"aAzZ0159'’.,!?-_()<|>/ \t\n\r\f\v\0\x1c\x85\xa0\xad",
+    *("'s", "'S", "'ll", "'RE", "'ſ", "K", "ß", "İ", "ı", "ŉ", "ǅ", "½", "²", "٣", "Ⅷ", "〇", "中", "あ", "ー", "가", "각", "a"),
+    *("é", "é", "ñ", "̸", "҈", "़", "क्ष", "ﬁ", "ﷺ", "\u2028", "\u3000", "\u200b", "\u200d", "\ufeff", "\ufffd", "\ue000", "\u0378"),
+    *("😀", "👩‍👩‍👧", "🇫🇷", "\U000e0001", "\U0010ffff", "𝟘", "𐐀", "\r\n", "  ", "    ", "\n\n", " \n ", "...", "the", " the", "'"),
+    *("<|endoftext|>", "<|user|>", "<|", "|>", "</s>", "<s>", "▁", "<0x41>"),
+]
+TEXT = st.lists(
+    st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"]), st.text("ab 'stT1\n", max_size=6)), max_size=30
+).map("".join)
+
+
+def bytes_alphabet() -> list[str]:
+    """The characters that stand for the bytes 0 .. 255."""
+    return [chr(character) for character, _ in sorted(BYTES.items(), key=lambda pair: pair[1])]
+
+
+def byte_level_json(
+    merges: list[tuple[str, str]], *, pattern: str | None = None, vocab: dict[str, int] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A byte-level tokenizer.json: all bytes, then the merges' results in order."""
+    if vocab is None:
+        tokens = [*bytes_alphabet(), *(left + right for left, right in merges)]
+        vocab = {token: id for id, token in enumerate(dict.fromkeys(tokens))}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": pattern is None}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "fuse_unk": False,
+        "vocab": vocab,
+        "merges": [list(merge) for merge in merges],
+    }
+    return {
+        "version": "1.0",
+        "added_tokens": more.pop("added_tokens", []),
+        "normalizer": more.pop("normalizer", None),
+        "pre_tokenizer": byte_level if pattern is None else {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": more.pop("post_processor", None),
+        "decoder": more.pop("decoder", {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}),
+        "model": model | more,
+    }
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    """What the rest of the program sees of a tokenizer."""
+    return Vocabulary(
+        size=tokenizer.size,
+        token_bytes=tokenizer.token_bytes,
+        end_ids=frozenset(),
+        special_ids=frozenset(tokenizer.special.values()),
+        encode=tokenizer.encode,
+        strips_start=tokenizer.strips_start,
+    )
+
+
+class Pair:
+    """Ours and the oracle, from one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ours = load_tokenizer(folder)
+        self.oracle = Library.from_file(str(folder / "tokenizer.json"))
+        self.oracle.no_truncation()
+        self.oracle.no_padding()
+
+    def ordinary(self, text: str) -> list[int]:
+        """The oracle's ids where special-token text stays text."""
+        self.oracle.encode_special_tokens = True
+        return self.oracle.encode(text, add_special_tokens=False).ids
+
+    def with_special(self, text: str) -> list[int]:
+        """The oracle's ids where special-token text becomes special tokens."""
+        self.oracle.encode_special_tokens = False
+        return self.oracle.encode(text, add_special_tokens=False).ids
+
+    def decoded(self, ids: list[int], special: bool = False) -> str:
+        """Our text of these ids, from the very start."""
+        return decode(vocabulary_of(self.ours), ids, special=special, at_start=True)
