@@ -9,30 +9,25 @@ from typing import NoReturn
 import click
 
 from gencli import __version__
-from gencli.errors import GencliError, nearest
+from gencli.errors import GencliError
 from gencli.interrupts import Interrupted, Interrupts
+from gencli.option_types import Group
 from gencli.registry import find, names
 from gencli.terminal import Messages, ReaderGone
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The subcommands are the files of `commands/`; `inspect_probs.py` is `inspect-probs`."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return [name.replace("_", "-") for name in names("commands")]
 
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        file = name.replace("-", "_")
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        file = cmd_name.replace("-", "_")
         return find("commands", file) if file in names("commands") else None
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        choices = self.list_commands(context)
-        if name not in choices and not name.startswith("-"):
-            meant = nearest(name, choices)
-            hint = f" Did you mean '{meant}'?" if meant else ""
-            raise click.UsageError(f"There is no command '{name}'.{hint} Choices: {', '.join(choices)}.", context)
-        return super().resolve_command(context, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])  # who types only the name wants to know what there is
 
 
 EXAMPLES = """\b
@@ -44,7 +39,7 @@ Examples:
 """
 
 
-@click.group(cls=Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="gencli", message="%(prog)s %(version)s")
 def gencli() -> None:
     """Generate text on your own machine, and see and steer how each word was chosen."""

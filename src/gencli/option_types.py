@@ -173,5 +173,5 @@ class Group(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            raise unknown(f"command {ctx.info_name}", shown(args[0]), self.list_commands(ctx))
+            raise unknown(f"{ctx.command_path} command", shown(args[0]), self.list_commands(ctx))
         return super().resolve_command(ctx, args)

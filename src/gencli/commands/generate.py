@@ -62,7 +62,7 @@ output_options = all_of(
 )
 
 
-@click.command(cls=Command, epilog=EXAMPLES)
+@click.command(cls=Command, epilog=EXAMPLES, short_help="Continue a prompt; live bars on a terminal.")
 @prompt_options
 @output_options
 @pipeline_options

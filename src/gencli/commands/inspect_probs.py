@@ -21,7 +21,7 @@ Examples:
 """
 
 
-@click.command("inspect-probs", cls=Command, epilog=EXAMPLES)
+@click.command("inspect-probs", cls=Command, epilog=EXAMPLES, short_help="The next token, before and after each stage.")
 @prompt_options
 @option("--top", "Options", Number("at least 1", low=1), "How many of the likeliest tokens. [default: 10]", default=10)
 @option("--format", "Options", OneOf("table", "json", "csv"), "How to write them. [default: table]", "form", default="table")
