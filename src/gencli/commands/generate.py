@@ -12,7 +12,6 @@ from gencli.option_types import Command, OneOf, Text
 from gencli.options import all_of, model_options, option, pipeline_options, prompt_options, run_options
 
 if TYPE_CHECKING:
-    from gencli.loading import Session
     from gencli.observation import Detail
     from gencli.renderers import Renderer
     from gencli.terminal import Messages, Output
@@ -84,9 +83,9 @@ def generate(context: click.Context, /, **params: Any) -> int:
     interrupts = context.find_object(Interrupts) or Interrupts()
     with ExitStack() as cleanup:
         cleanup.callback(output.close)
-        session = request.load()
-        renderer, detail = _renderer(params, messages, output, session)
+        renderer, detail = _renderer(params, messages, output)
         cleanup.callback(renderer.close)
+        session = request.load()
         from gencli.events import Finished
         from gencli.generation import run
 
@@ -101,7 +100,7 @@ def generate(context: click.Context, /, **params: Any) -> int:
     return GATE_TRIPPED if reasons & set(params["fail_on"]) else 0
 
 
-def _renderer(params: dict[str, Any], messages: Messages, output: Output, session: Session) -> tuple[Renderer, Detail | None]:
+def _renderer(params: dict[str, Any], messages: Messages, output: Output) -> tuple[Renderer, Detail | None]:
     """What reads the events, and how much detail they need for it."""
     from gencli.observation import Detail
     from gencli.renderers import Together
@@ -109,6 +108,7 @@ def _renderer(params: dict[str, Any], messages: Messages, output: Output, sessio
     from gencli.renderers.json import Json
     from gencli.renderers.jsonl import Jsonl
     from gencli.renderers.text import Text as TextRenderer
+    from gencli.trace import TraceWriter
 
     asked = params["candidates"]
     product: Renderer
@@ -118,10 +118,10 @@ def _renderer(params: dict[str, Any], messages: Messages, output: Output, sessio
     else:
         product = Json(output, tokens=asked is not None) if params["form"] == "json" else Jsonl(output)
     bars = Bars(params["bars"], messages, output)
-    renderers = [product, bars]
+    renderers: list[Renderer] = [product, bars]
     recorded = params["form"] == "jsonl" or (params["form"] == "json" and asked is not None)
     if params["trace"] is not None:
-        renderers.append(_trace(params["trace"], session))
+        renderers.append(TraceWriter(params["trace"]))
         recorded = True
     count = DEFAULT_CANDIDATES if asked is None else None if asked == "all" else int(asked)
     if recorded:
