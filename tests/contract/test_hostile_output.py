@@ -21,7 +21,7 @@ def forced(fable):
     characters = {"\x1b": chr(0x100 + 0x1B), "\x07": chr(0x100 + 0x07), "\r": chr(0x100 + 0x0D), "\b": chr(0x100 + 0x08)}
     names = [*characters.values(), "[", "]", "0", "2", "5", ";", "J", "A", "H", "c"]
     # hot enough that all of them come
-    return ["--temperature", "100", *(part for name in names for part in ("--logit-bias", f"{vocab[name]}=100000"))]
+    return ["--temperature", "20", *(part for name in names for part in ("--logit-bias", f"{vocab[name]}=1000"))]
 
 
 def on_a_terminal(shell, args, columns=80, lines=24):
