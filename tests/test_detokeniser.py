@@ -53,7 +53,8 @@ def test_any_bytes_become_what_utf8_makes_of_the_whole(content, special):
 @settings(max_examples=200, deadline=None)
 def test_text_comes_back_without_a_wrong_character_on_the_way(vocabulary, text):
     parts = streamed(vocabulary, vocabulary.encode(text), at_start=True)
-    assert "".join(parts) == text
+    # a tokenizer that writes its spaces as this mark cannot tell the mark from a space
+    assert "".join(parts) == (text.replace("▁", " ") if vocabulary.strips_start else text)
     assert parts[-1] == ""
     if "\ufffd" not in text:
         assert not any("\ufffd" in part for part in parts)

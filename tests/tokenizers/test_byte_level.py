@@ -135,7 +135,7 @@ def merge_lists(draw):
 
 
 @given(merges=merge_lists(), shuffled=st.booleans(), ignore=st.booleans())
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_merge_list_is_refused_or_equal(folder_with, merges, shuffled, ignore):
     data = byte_level_json(merges, ignore_merges=ignore)
     if shuffled:  # ids that are not in merge order
@@ -226,9 +226,13 @@ def test_added_tokens_that_overlap(folder_with, added):
 
 
 def test_white_space_that_overflows_tiktoken_is_the_librarys(fable_pair):
-    for text in (" " * 1_000_000 + "x", "\t" * 600_000):
+    for text in (" " * 1_000_000 + "x", ("\t" * 49_999 + "x\n") * 3):
         assert fable_pair.ours.encode(text) == fable_pair.ordinary(text)
-    assert len(fable_pair.ours.encode("x" * 300_000 + "!" * 300_000)) == 600_000 - 300_000 + len(fable_pair.ordinary("!" * 300_000))
+
+
+def test_long_words_are_no_burden(fable_pair):
+    for text in ("x" * 200_000, "!" * 200_000, "7" * 200_000, "'s" * 100_000):
+        assert fable_pair.ours.encode(text) == fable_pair.ordinary(text)
 
 
 def test_text_that_nfc_changes_is_the_librarys(neox_pair):

@@ -5,7 +5,6 @@ It takes only what it reproduces to the letter; all else is `Inexact`, and the n
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -40,8 +39,9 @@ PATTERNS = {
 }
 _KNOWN = frozenset(PATTERNS.values())
 
-# tiktoken's engine overflows somewhere between 400,000 and 1,000,000 white-space characters in a row; `tokenizers` does not.
-_LONG_SPACE = 100_000
+# tiktoken's engine overflows somewhere between 400,000 and 1,000,000 white-space characters in a row; `tokenizers` does
+# not. A run of twice this many fills one window of so many characters.
+_WINDOW = 50_000
 _IN_UTF8 = frozenset(range(0xF5)) - {0xC0, 0xC1}  # the bytes that text can hold
 
 
@@ -102,7 +102,7 @@ class ByteLevel:
         """Whether only the library does this text justice: tiktoken overflows, or Unicode versions may differ."""
         if self._nfc and not unicodedata.is_normalized("NFC", text):
             return True
-        return len(text) >= _LONG_SPACE and re.search(rf"\s{{{_LONG_SPACE}}}", text) is not None
+        return any(text[at : at + _WINDOW].isspace() for at in range(0, len(text) - _WINDOW + 1, _WINDOW))
 
     @cached_property
     def _library(self) -> Library:
