@@ -122,6 +122,12 @@ def test_ends_of_the_unit_interval_meet_survivors(dtype: torch.dtype) -> None:
     assert high == [2, 2, 0, 2]
 
 
+@given(st.lists(st.floats(-30, 0), min_size=1, max_size=40))
+def test_the_largest_number_meets_the_last_survivor_however_it_rounds(row: list[float]) -> None:
+    logits = torch.tensor([[*row, 0.0, -torch.inf]], dtype=torch.float64)
+    assert draw(Candidates(logits), [LAST]) == [len(row)]
+
+
 def test_padding_is_never_drawn() -> None:
     padded = Candidates(torch.tensor([[0.0, 0.0], [1.0, -torch.inf]]), torch.tensor([[3, 8], [5, 5]]))
     assert draw(padded, [LAST, LAST]) == [8, 5]

@@ -23,8 +23,7 @@ def draw(candidates: Candidates, uniforms: Sequence[float], step: int = 0) -> li
     if any(map(math.isinf, peaks)):
         raise RunError(f"the logits at step {step} are infinite or nothing is left in play; the checkpoint or a bias is at fault.")
     sums = candidates.weights.double().cumsum(dim=1)
-    total = sums[:, -1:].contiguous()
-    numbers = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * total
-    # the first survivor whose sum exceeds the number; rounding must not carry it past the last survivor
-    at = torch.searchsorted(sums, numbers, right=True).minimum(torch.searchsorted(sums, total))
+    # below 1 by a bit or more, a number times the total rounds to less than the total: a survivor is always met
+    numbers = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * sums[:, -1:]
+    at = torch.searchsorted(sums, numbers, right=True)
     return [int(token) for token in (at if candidates.ids is None else candidates.ids.gather(1, at))[:, 0].tolist()]
