@@ -7,6 +7,7 @@ JSON output, traces, bars and Python programs all read these. `to_dict` gives th
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
@@ -136,12 +137,17 @@ Event = Started | Hashed | Token | Finished
 EVENTS = (Started, Hashed, Token, Finished)
 
 
+# json leaves these as they are: they would act on a terminal, or are halves of a pair that no UTF-8 has
+_UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if is_dataclass(value) and not isinstance(value, type):
-        # `after` is the one field that only an inspection fills
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "after" or value.after is not None}
+        # what only an inspection fills is left out elsewhere
+        optional = value.after is None if isinstance(value, Candidate) else False
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not (optional and f.name == "after")}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -154,8 +160,14 @@ def to_dict(event: Event) -> dict[str, Any]:
     return {"event": event.event, **_plain(event)}
 
 
-def to_json(event: Event) -> str:
-    """The event as one line of JSON without the newline; non-ASCII text stays as it is."""
+def dumps(value: Any) -> str:
+    """JSON on one line, without the newline; non-ASCII text stays as it is, control characters never do."""
     import json
 
-    return json.dumps(to_dict(event), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def to_json(event: Event) -> str:
+    """The event as one line of JSON, without the newline."""
+    return dumps(to_dict(event))

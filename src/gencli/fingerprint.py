@@ -1,87 +1,110 @@
-"""Which checkpoint was it? The SHA-256 of its files, found in the background and remembered. Knows no event."""
+"""The sha256 of a checkpoint's files, found in the background and remembered between runs. Knows no tensors."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-KINDS = (".safetensors", ".json")  # what a run depends on: weights, configuration, tokenizer
-CHUNK = 1 << 22  # bytes read at a time; hashing one lets go of Python's lock
+from gencli.events import Hashed
+
+CHUNK = 1 << 22  # bytes
+SUFFIXES = (".safetensors", ".json", ".model", ".tiktoken", ".txt", ".jinja")
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """What makes up the checkpoint at `path`: the file itself, or the weights, settings and tokenizer in that folder."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
 
 
 class Fingerprint:
-    """Starts hashing at once, in a thread that ends with the process."""
+    """Hashes files in a thread of its own, which leaves the interpreter free and yields to the run.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._found: dict[str, Any] | None = None
-        self._thread = threading.Thread(target=self._work, name="fingerprint", daemon=True)
+    The checkpoint's `sha256` is that of the lines "<sha256>  <name>\\n" in the order of the names, as
+    `sha256sum` prints them. Files that were hashed before, and have the same path, size and time, are
+    looked up in `$XDG_CACHE_HOME/gencli/sha256`.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(files)
+        self._found: Hashed | None = None
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="gencli-fingerprint", daemon=True)
         self._thread.start()
 
-    def found(self, *, wait: bool) -> dict[str, Any] | None:
-        """`{"sha256", "files": {name: sha256}}`, or None while it is not known (or could not be read)."""
-        if wait:
-            self._thread.join()
+    def ready(self) -> Hashed | None:
+        """The event, if it is known by now."""
         return self._found
+
+    def wait(self) -> Hashed | None:
+        """The event; None where a file could not be read or the work was cancelled."""
+        self._thread.join()
+        return self._found
+
+    def cancel(self) -> None:
+        """Stop soon; nobody waits for the result any more."""
+        self._cancelled.set()
 
     def _work(self) -> None:
         try:
-            self._found = fingerprint(self._folder)
-        except OSError:  # the files were taken away under us: the run goes on without
-            self._found = None
+            if sys.platform == "linux":  # there a thread has a niceness of its own
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            digests = {file.name: digest for file in self._files if (digest := self._digest(file))}
+        except OSError:  # a checkpoint that was loaded and then taken away: the run is none the worse
+            return
+        if len(digests) == len(self._files):
+            lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+            self._found = Hashed(hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest(), digests)
+
+    def _digest(self, file: Path) -> str:
+        """A file's sha256 in hex, from the cache or by reading it; "" where cancelled."""
+        with open(file, "rb", buffering=0) as stream:
+            status = os.fstat(stream.fileno())
+            entry = _cache_entry(file, status.st_size, status.st_mtime_ns)
+            if known := _remembered(entry):
+                return known
+            digest, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
+            while count := stream.readinto(buffer):
+                if self._cancelled.is_set():
+                    return ""
+                digest.update(buffer[:count])
+        _remember(entry, digest.hexdigest())
+        return digest.hexdigest()
 
 
-def fingerprint(folder: Path, *, remember: bool = True) -> dict[str, Any]:
-    """The SHA-256 of every file of a checkpoint, and one over all: that of their "name digest" lines, sorted.
-
-    Digests are remembered by path, size and time of change, unless `remember` is False. Raises `OSError`.
-    """
-    files = sorted(file for file in folder.iterdir() if file.suffix in KINDS and file.is_file())
-    digests = {file.name: _remembered(file) if remember else _digest(file) for file in files}
-    lines = "".join(f"{name} {digest}\n" for name, digest in digests.items())
-    return {"sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(), "files": digests}
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb", buffering=0) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _remembered(file: Path) -> str:
-    status = file.stat()
-    key = [str(file.resolve()), status.st_size, status.st_mtime_ns]
-    entry = _cache_folder() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()}.json"
+def _cache_entry(file: Path, size: int, mtime_ns: int) -> Path | None:
+    """Where this file's digest is remembered; None where there is no home to remember anything in."""
+    place = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        kept = json.loads(entry.read_text("utf-8"))
-        if kept["key"] == key and isinstance(kept["sha256"], str):
-            return str(kept["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or not whole: it is made anew
-    digest = _digest(file)
-    _keep(entry, {"key": key, "sha256": digest})
-    return digest
+        folder = Path(place) if os.path.isabs(place) else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    key = hashlib.sha256(json.dumps([os.fspath(file.resolve()), size, mtime_ns]).encode()).hexdigest()
+    return folder / "gencli" / "sha256" / key
 
 
-def _keep(entry: Path, content: dict[str, Any]) -> None:
-    """Write an entry whole or not at all; a cache that cannot be written is none."""
+def _remembered(entry: Path | None) -> str:
+    try:
+        text = entry.read_text("ascii") if entry else ""
+    except (OSError, ValueError):
+        return ""
+    return text if len(text) == 64 and set(text) <= set("0123456789abcdef") else ""
+
+
+def _remember(entry: Path | None, digest: str) -> None:
+    """Written whole or not at all; a cache that cannot be written is no cache."""
+    if entry is None:
+        return
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        part = entry.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(content), "utf-8")
-        part.replace(entry)
+        beside = entry.with_name(f"{entry.name}.{os.getpid()}.{threading.get_native_id()}")
+        beside.write_text(digest, "ascii")
+        os.replace(beside, entry)
     except OSError:
-        pass
-
-
-def _cache_folder() -> Path:
-    """$XDG_CACHE_HOME/gencli/fingerprints; a relative one does not count."""
-    stated = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(stated) if os.path.isabs(stated) else Path(os.path.expanduser("~")) / ".cache"
-    return base / "gencli" / "fingerprints"
+        return

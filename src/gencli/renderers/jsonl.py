@@ -1,0 +1,19 @@
+"""JSON lines: every event as one line, the moment it happens. Knows no terminal."""
+
+from __future__ import annotations
+
+from gencli.events import Event, to_json
+from gencli.terminal import Output
+
+
+class Jsonl:
+    """One event a line, in the published shape."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def show(self, event: Event) -> None:
+        self._output.write(to_json(event) + "\n")
+
+    def close(self) -> None:
+        """Nothing is owed: every line went out when it happened."""
