@@ -6,7 +6,9 @@ they would not reproduce to the letter, and the one with the highest `place` tak
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -82,13 +84,26 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     Raises `RunError` where tokenizer.json is missing or damaged.
     """
-    source = read(folder)
-    kinds = sorted((find("tokenizers", name) for name in names("tokenizers")), key=lambda kind: kind.place)
-    for kind in kinds[:-1]:
-        try:
-            tokenizer: Tokenizer = kind(source)
-            return tokenizer
-        except Inexact:
-            continue
-    last: Tokenizer = kinds[-1](source)
-    return last
+    with _uncollected():
+        source = read(folder)
+        kinds = sorted((find("tokenizers", name) for name in names("tokenizers")), key=lambda kind: kind.place)
+        for kind in kinds[:-1]:
+            try:
+                tokenizer: Tokenizer = kind(source)
+                return tokenizer
+            except Inexact:
+                continue
+        last: Tokenizer = kinds[-1](source)
+        return last
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: a vocabulary is many small objects, and each pass would walk all of torch's too."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
