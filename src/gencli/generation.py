@@ -141,7 +141,7 @@ def _prompt_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[i
     if not ids:
         raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
     if overflow == "slide":
-        return (ids if len(ids) < context else ids[-(context // 2) :]), 2**63
+        return ids, 2**63
     if len(ids) >= context:
         raise UsageError(
             f"the prompt has {len(ids)} tokens and the context holds {context}, one of them for the answer; "

@@ -77,7 +77,8 @@ def observe(
     for at, name in enumerate(pipeline.names):
         same = passed[at + 1] is passed[at]
         view = views[-1] if same else _View(passed[at + 1], row, raw)
-        removed = max(0.0, views[-1].raw_mass - view.raw_mass)
+        # both sums carry rounding: where nothing went, nothing was removed
+        removed = max(0.0, views[-1].raw_mass - view.raw_mass) if view.kept < views[-1].kept else 0.0
         reports.append(StageReport(name, at, view.kept, removed, view.entropy, view.kl))
         views.append(view)
     shown = _likeliest(raw, detail.candidates, drawn)
