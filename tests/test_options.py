@@ -211,7 +211,7 @@ def test_names_complete(monkeypatch, tmp_path):
 
 def test_a_group_answers_an_unknown_command_with_the_nearest():
     group = Group("things", commands=[click.Command("list"), click.Command("show")])
-    with pytest.raises(UsageError, match=r"there is no command things 'lst'. Did you mean 'list'"):
+    with pytest.raises(UsageError, match=r"there is no things command 'lst'. Did you mean 'list'"):
         group.main(["lst"], prog_name="things", standalone_mode=False)
     with pytest.raises(UsageError, match=r"things needs a command. Choices: list, show"):
         group.main([], prog_name="things", standalone_mode=False)

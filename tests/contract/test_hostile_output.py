@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
-import time
 
 import pyte
 import pytest
 
-SEQUENCES = ("\x1b[2J", "\x1b[H", "\x1b]0;owned\x07", "\x1b]52;c;b3duZWQ=\x07", "\x1b[10A", "\x9b", "\r", "\b", "\x0e", "\x1bc")
+from terminals import on_a_terminal
 
 
 def forced(fable):
@@ -22,34 +17,6 @@ def forced(fable):
     names = [*characters.values(), "[", "]", "0", "2", "5", ";", "J", "A", "H", "c"]
     # hot enough that all of them come
     return ["--temperature", "20", *(part for name in names for part in ("--logit-bias", f"{vocab[name]}=1000"))]
-
-
-def on_a_terminal(shell, args, columns=80, lines=24):
-    """Run with all three streams on one pseudo-terminal; what it wrote there, and its exit code."""
-    import fcntl
-    import struct
-    import termios
-
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    process = subprocess.Popen(
-        [shell.command, *args], stdin=slave, stdout=slave, stderr=slave, cwd=shell.folder, env=shell.env, start_new_session=True
-    )
-    os.close(slave)
-    written, deadline = b"", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                chunk = os.read(master, 65536)
-            except OSError:  # the other side is gone
-                break
-            if not chunk:
-                break
-            written += chunk
-        elif process.poll() is not None:
-            break
-    os.close(master)
-    return written, process.wait(timeout=10)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
