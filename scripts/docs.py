@@ -18,9 +18,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 
+import click
+
 from gencli.cli import gencli
+from gencli.events import EVENTS, REASONS, Candidate, StageReport
 from gencli.preset import Preset
 from gencli.registry import find, names
 from gencli.shipped import folder
@@ -37,30 +41,34 @@ def fenced(text: str, language: str = "text") -> str:
 
 
 def help_of(*words: str) -> str:
-    """What `gencli WORDS --help` says at a width of 100."""
+    """What `gencli WORDS --help` says at a width of 100, and of a group what its commands say."""
     out = io.StringIO()
     with redirect_stdout(out):
         gencli.main(args=[*words, "--help"], prog_name="gencli", standalone_mode=False, terminal_width=100)
-    return fenced(out.getvalue())
+    text = fenced(out.getvalue())
+    command = find("commands", words[0].replace("-", "_"))
+    if len(words) == 1 and isinstance(command, click.Group):
+        text += "".join(f"\n## gencli {words[0]} {name}\n\n{help_of(*words, name)}" for name in sorted(command.commands))
+    return text
 
 
 def stage_page(name: str) -> str:
     """What a stage file says about itself: its knobs, how they are set, its place and where it comes from."""
     stage = find("stages", name)
-    settings = knobs(stage)
-    rows = [f"| {knob_name(name, each, first=each is settings[0])} | {each.range()} | {shown(each)} | {each.help} |" for each in settings]
-    place = f"Its standard place is {stage.place:g}; `gencli stages` lists the order. Source: {stage.source}."
-    return "\n".join(["| knob | range | default | |", "|---|---|---|---|", *rows, "", place, ""])
+    rows = [
+        f"| `{each.name}` | `{setting(name, each, first=not at)}` | {each.range()} | {shown(each)} | {each.help} |"
+        for at, each in enumerate(knobs(stage))
+    ]
+    place = f"Standard place: {stage.place:g} (see [all stages](../README.md#stages)). Source: {stage.source}."
+    return "\n".join(["| knob | set by | range | default | |", "|---|---|---|---|---|", *rows, "", place, ""])
 
 
-def knob_name(stage: str, each: Knob, *, first: bool) -> str:
-    setting = f"`--set {stage}.{each.name}=`"
-    return f"`{each.name}`: `--{stage.replace('_', '-')}` or {setting}" if first else f"`{each.name}`: {setting}"
+def setting(stage: str, each: Knob, *, first: bool) -> str:
+    return f"--{stage.replace('_', '-')}" if first else f"--set {stage}.{each.name}=..."
 
 
 def shown(each: Knob) -> str:
-    default = "none" if each.default in (None, (), {}) else f"{each.default}"
-    return default if each.neutral is None or each.neutral == each.default else f"{default} ({each.neutral:g} changes nothing)"
+    return "none" if each.default in (None, (), {}) else f"{each.default}"
 
 
 def stage_table() -> str:
@@ -92,8 +100,23 @@ def preset_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def event_tables() -> str:
+    """Every event with what its docstring says and its fields."""
+    parts = []
+    for shape in (*EVENTS, Candidate, StageReport):
+        about = " ".join((shape.__doc__ or "").split())
+        shown_as = f"`{shape.event}`" if shape in EVENTS else {"Candidate": "in `candidates`", "StageReport": "in `stages`"}[shape.__name__]
+        rows = ["| `{}` | `{}` |".format(each.name, str(each.type).replace("|", "\\|")) for each in fields(shape)]
+        parts.append("\n".join([f"### {shown_as}", "", about, "", "| field | type |", "|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def reason_table() -> str:
+    return "\n".join(["| reason | |", "|---|---|", *(f"| `{reason}` | {about} |" for reason, about in REASONS.items())]) + "\n"
+
+
 def first_sentence(text: str | None) -> str:
-    return re.split(r"(?<=[.:])\s", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".:")
+    return re.split(r"(?<=[.])\s", " ".join((text or "").split()), maxsplit=1)[0].rstrip(".")
 
 
 def tree() -> str:
@@ -103,13 +126,15 @@ def tree() -> str:
     order = re.findall(r"\w+", layers["importlinter:contract:layers"]["layers"])
     found = [path for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
     rank = {"__init__": -2, "__main__": -1, **{name: place for place, name in enumerate(order)}}
+    if homeless := sorted(path.stem for path in found if path.stem not in rank):
+        sys.exit(f"The layers in .importlinter do not name {', '.join(homeless)}.")
     lines = ["src/gencli/"]
     for path in sorted(found, key=lambda path: rank[path.stem]):
         if path.is_dir():
-            lines.append(f"  {path.name + '/':16} {first_line(path / '__init__.py')}")
+            lines.append(f"  {path.name + '/':18} {first_line(path / '__init__.py')}")
             lines += wrapped(sorted(item.stem for item in path.glob("*.py") if item.stem != "__init__"))
         else:
-            lines.append(f"  {path.name:16} {first_line(path)}")
+            lines.append(f"  {path.name:18} {first_line(path)}")
     return fenced("\n".join(lines))
 
 
@@ -144,6 +169,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "stages": stage_table,
     "commands": command_table,
     "presets": preset_table,
+    "events": event_tables,
+    "reasons": reason_table,
     "tree": tree,
 }
 

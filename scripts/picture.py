@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import os
 import pty
+import shlex
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pyte.screens import Char
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_WIDTH, CELL_HEIGHT, MARGIN = 8.4, 18, 14
+COMMAND = 'gencli generate --preset creative --top-p 0.8 --seed 7 "Once upon a time"'
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 PAPER, INK = "#16181d", "#d8dce4"
 COLOURS = {
@@ -43,6 +45,8 @@ def frames(command: list[str], columns: int, lines: int) -> list[list[Row]]:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
     environment.pop("NO_COLOR", None)
+    command = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+    stream.feed(f"$ {COMMAND}\r\n".encode())
     seen = []
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=ROOT):
         os.close(theirs)
@@ -51,6 +55,14 @@ def frames(command: list[str], columns: int, lines: int) -> list[list[Row]]:
             seen.append([[screen.buffer[y][x] for x in range(columns)] for y in range(lines)])
     os.close(ours)
     return seen
+
+
+def worth(rows: list[Row]) -> tuple[int, int, int]:
+    """How much a screen shows: a panel, some tokens struck out and some not, much text."""
+    filled = sum(any(char.data != " " for char in row) for row in rows)
+    struck = sum(any(char.strikethrough for char in row) for row in rows)
+    panel = any("final" in "".join(char.data for char in row) for row in rows)
+    return panel, -abs(struck - 3), filled
 
 
 def read(descriptor: int) -> bytes:
@@ -111,16 +123,12 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=22)
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "img" / "bars.svg")
     arguments = parser.parse_args()
-    words = ["generate", "--preset", "creative", "--seed", "7", "--max-new-tokens", "60", "Once upon a time"]
-    command = [str(Path(sys.executable).parent / "gencli"), *words]
-    seen = frames(command, arguments.columns, arguments.lines)
-    # the fullest screen is one with the panel under the text; the last of these has the most text
-    filled = [sum(any(char.data != " " for char in row) for row in rows) for rows in seen]
-    rows = next(rows for rows, count in zip(reversed(seen), reversed(filled), strict=True) if count == max(filled))
+    seen = frames(shlex.split(COMMAND), arguments.columns, arguments.lines)
+    rows = max(seen, key=worth)
     while rows and all(char.data == " " for char in rows[-1]):
         rows.pop()
     arguments.into.parent.mkdir(parents=True, exist_ok=True)
-    arguments.into.write_text(svg(rows, f"gencli {' '.join(words)}"), encoding="utf-8")
+    arguments.into.write_text(svg(rows, COMMAND), encoding="utf-8")
 
 
 main()
