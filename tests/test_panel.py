@@ -80,11 +80,18 @@ def test_the_panel_stands_under_the_text():
     assert (both.screen.cursor.x, both.screen.cursor.y) == (9, 0)
 
 
-def test_text_that_goes_down_takes_rows_of_the_panel_only():
+def test_text_that_goes_down_pushes_the_panel_before_it():
     both = Beside(80, 24)
     both.draw(4)
     both.text("a\nb\n")
-    assert [row[:2] for row in both.screen.text()[:6]] == ["a", "b", "", "02", "03", ""]
+    assert [row[:2] for row in both.screen.text()[:8]] == ["a", "b", "", "00", "01", "02", "03", ""]
+
+
+def test_text_longer_than_what_is_left_of_the_window_removes_the_panel():
+    both = Beside(40, 10)
+    both.draw(6)
+    both.text("\n" * 4)
+    assert not any(both.screen.text())
 
 
 def test_a_smaller_frame_leaves_nothing_of_a_larger_one():

@@ -36,7 +36,7 @@ class _Columns:
             length = (rest - 2 * PERCENT_CELLS - 5) // 2  # both bars on one scale
             return cls(label, PERCENT_CELLS, length, PERCENT_CELLS + 1 + length)
         if width >= RAW_NUMBER:
-            return cls(label, PERCENT_CELLS, 0, rest - PERCENT_CELLS - 2)
+            return cls(label, PERCENT_CELLS, 0, rest - PERCENT_CELLS - 3)
         return cls(label, 0, 0, rest - 1)
 
     def before_final(self) -> int:
@@ -73,23 +73,20 @@ def step_lines(token: Token, width: int | None, most: int | None, palette: Palet
 
 
 def step_line(token: Token, width: int | None, palette: Palette, title: str = "") -> str:
-    """One step as one line: the drawn token with its bar, the likeliest others, and what is left for the rest."""
+    """One step as one line: the drawn token with its bar, as many of the likeliest as fit, and the others."""
     before = f"{title:>8}  " if title else ""
     if not token.candidates:
         return before + palette("chosen", f"▸ {label(token.text, token.id)}")
-    rows = _rows(token.candidates, token.id, LINE_TOKENS)
-    drawn = next((row for row in rows if row.chosen), rows[0])
-    name = fit(drawn.label, LINE_LABEL if width is not None else max(LINE_LABEL, cells(drawn.label)))
-    length = fit(bar(drawn.prob, LINE_BAR), LINE_BAR)
-    line = palette("faint", before) + palette("chosen", f"▸ {name} ") + drawn.final + " " + palette("chosen", length)
-    filled = cells(f"{before}▸ {name} {drawn.final} {length}")
-    for row in rows:
-        piece = f"  {row.label} {row.final.strip()}"
-        if row is drawn or row.removed_by or (width is not None and filled + cells(piece) > width):
-            continue
-        line += palette("faint", piece)
-        filled += cells(piece)
-    return line
+    for count in range(LINE_TOKENS, -1, -1):
+        rows = _rows(token.candidates, token.id, max(count, 1))
+        drawn = next((row for row in rows if row.chosen), rows[0])
+        name = fit(drawn.label, LINE_LABEL if width is not None else max(LINE_LABEL, cells(drawn.label)))
+        length = fit(bar(drawn.prob, LINE_BAR), LINE_BAR)
+        rest = "".join(f"  {row.label} {row.final.strip()}" for row in rows if count and row is not drawn and not row.removed_by)
+        if width is None or cells(f"{before}▸ {name} {drawn.final} {length}{rest}") <= width:
+            break
+    parts = [palette("faint", before), palette("chosen", f"▸ {name} "), drawn.final, " ", palette("chosen", length), palette("faint", rest)]
+    return "".join(parts)
 
 
 def _rows(candidates: Sequence[Candidate], drawn: int, count: int) -> list[_Row]:

@@ -2,8 +2,9 @@
 
 The text stays where it would be without a panel: the cursor is always the text's own. A frame makes
 room below it (index, cursor up), saves the cursor, writes its rows one by one and restores the cursor.
-Before text can reach a row of the panel, that row is erased. So no row of text is ever written twice,
-and the display is never erased.
+Before text goes down, blank rows are put in for it below its own; where it is not sure how far it goes,
+the panel is erased row by row first. So no row of text is ever written twice, and the display is never
+erased.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Panel:
             # once the cursor is pending no escape sequence can leave it so: nothing may be left to erase
             self.erase()
         elif rows:
-            self._erase_first(min(rows, self._shown))
+            self._push_down(rows)
 
     def draw(self, lines: list[str]) -> bool:
         """Show these lines, none wider than `room`; returns whether that was possible just now."""
@@ -72,7 +73,9 @@ class Panel:
     def erase(self) -> None:
         """Remove the panel; the cursor stays where the text left it."""
         self._follow_window()
-        self._erase_first(self._shown)
+        if self._shown:
+            self._write(f"{ERASE_ROW * self._shown}\x1b[{self._shown}A")
+            self._shown = 0
 
     def settle(self) -> None:
         """Remove the panel and go to the start of a row, for a line that is no part of the text."""
@@ -81,10 +84,13 @@ class Panel:
             self._write("\n")
             self._cursor.start_row()
 
-    def _erase_first(self, rows: int) -> None:
-        if rows:
-            self._write(f"{ERASE_ROW * rows}\x1b[{rows}A")
-            self._shown -= rows
+    def _push_down(self, rows: int) -> None:
+        """Put so many blank rows between the text and the panel, which the text is about to take."""
+        depth = self._shown + rows
+        if depth < self._window[1]:
+            self._write(f"{INDEX * depth}\x1b[{depth}A{SAVE}\x1b[B\x1b[{rows}L{RESTORE}")
+        else:
+            self.erase()
 
     def _follow_window(self) -> None:
         window = self._size()

@@ -158,9 +158,11 @@ class Messages:
         self.quiet = quiet
         self.lift: Callable[[], object] | None = None
         try:
-            self.terminal = os.isatty(2)
+            os.fstat(2)
+            self._closed = False
         except OSError:
-            self.terminal = False
+            self._closed = True  # and stays so: the next file that is opened takes the number 2
+        self.terminal = not self._closed and os.isatty(2)
         self.draws = self.terminal and capable()
         self.colour: Colour = colour_of(self.terminal)
 
@@ -185,10 +187,12 @@ class Messages:
 
     def raw(self, text: str) -> None:
         """Exactly this, as one write."""
+        if self._closed:
+            return
         try:
             write_all(2, encode(text))
         except OSError:
-            self.draws = False
+            return
 
     def size(self) -> tuple[int, int]:
         """Columns and rows of the terminal at this moment."""
