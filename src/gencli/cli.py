@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -47,6 +48,7 @@ def gencli() -> None:
 
 def main() -> NoReturn:
     """The console script: run, and end the process with the code that the contract names."""
+    gc.disable()  # importing makes no garbage, and looking for it costs torch's import a tenth of its time
     _keep_standard_descriptors()
     messages = Messages()
     try:

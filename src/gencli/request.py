@@ -5,6 +5,7 @@ Cheap things come first, so that a misspelt preset or an unreadable prompt is to
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,10 @@ class Request:
         from gencli.loading import load
 
         params = self.params
-        return load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=params["threads"])
+        session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=params["threads"])
+        gc.freeze()  # what was imported stays: no later collection needs to walk it
+        gc.enable()
+        return session
 
     def options(self, detail: Detail | None, interrupted: Callable[[], bool] = lambda: False) -> Options:
         """The run options; a command that lacks a flag keeps its default."""
