@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # several threads in small products wait for each other where tests share the cores; set before torch is loaded
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a busy machine is no fault of a test
+settings.register_profile("gencli", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gencli")
 
 ROOT = Path(__file__).resolve().parent.parent
 
