@@ -131,7 +131,12 @@ def model_options(function: Function) -> Function:
         checkpoint_option,
         option("--precision", "Model", precisions, lossless, default="auto"),
         option("--device", "Model", Name(_devices), device, default="cpu", metavar="NAME"),
-        option("--threads", "Model", threads, f"How many CPU threads compute. [1 to {MOST_THREADS}; default: torch's choice]"),
+        option(
+            "--threads",
+            "Model",
+            threads,
+            f"How many CPU threads compute. [1 to {MOST_THREADS}; default: 1 for a small model, else torch's choice]",
+        ),
     )(function)
     return decorated
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gencli.preset import Preset
     from gencli.prompting import Prompt
 
+SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
 
 
@@ -33,13 +34,15 @@ class Request:
     prompt: Prompt
     preset: Preset
     params: dict[str, Any]
+    checkpoint_bytes: int
 
     def load(self) -> Session:
         """The session; this is where torch comes in."""
         from gencli.loading import load
 
         params = self.params
-        session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=params["threads"])
+        threads = params["threads"] or (1 if self.checkpoint_bytes < SMALL_CHECKPOINT else None)
+        session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=threads)
         gc.freeze()  # what was imported stays: no later collection needs to walk it
         gc.enable()
         return session
@@ -93,7 +96,7 @@ def request_from(context: click.Context) -> Request:
     preset.stages()  # a value out of range is told before anything is loaded
     prompt = prompt_from(context.params)
     template = preset.get("template")
-    return Request(apply_template(template, prompt) if template else prompt, preset, context.params)
+    return Request(apply_template(template, prompt) if template else prompt, preset, context.params, checkpoint.bytes)
 
 
 def process_start() -> float:
