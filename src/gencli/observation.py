@@ -37,32 +37,48 @@ class Detail:
 
 
 class _View:
-    """One row of one point of the pipeline: ascending `ids`, their log-probabilities, nothing removed."""
+    """One row of one point of the pipeline, without what was removed: `ids` ascending, None for the whole vocabulary."""
 
     def __init__(self, candidates: Candidates, row: int, raw: _View | None = None) -> None:
-        logits = candidates.logits[row]
-        self.size = len(logits)
-        self.ids = torch.arange(self.size, device=logits.device) if candidates.ids is None else candidates.ids[row]
-        finite = logits > -torch.inf
-        if not bool(finite.all()):
-            logits, self.ids = logits[finite], self.ids[finite]
-        self.kept = len(logits)
-        self.logprobs = logits - float(candidates.log_total[row])
-        probs = self.logprobs.exp()
-        self.entropy = max(0.0, -float((probs * self.logprobs).sum(dtype=torch.float64)) * BITS)
+        logits, weights = candidates.logits[row], candidates.weights[row]
+        ids = None if candidates.ids is None else candidates.ids[row]
+        if not float(logits.amin()) > -torch.inf:
+            left = (logits > -torch.inf).nonzero()[:, 0]
+            logits, weights, ids = logits[left], weights[left], left if ids is None else ids[left]
+        self.ids, self.logits, self.kept = ids, logits, len(logits)
+        self.log_total, total = float(candidates.log_total[row]), float(candidates.total[row])
+        # each mean over the distribution is one product: -sum p log p = log_total - sum p logit
+        self.entropy = max(0.0, self.log_total - float(weights.dot(logits)) / total) * BITS
         self.raw_mass, self.kl = 1.0, 0.0
         if raw is not None:
-            # where the model itself rules nothing out, an id is its own place
-            at = self.ids if raw.kept == raw.size else torch.searchsorted(raw.ids, self.ids)
-            raw_logprobs = raw.logprobs[at]
-            self.raw_mass = float(raw_logprobs.exp().sum(dtype=torch.float64))
-            self.kl = max(0.0, float((probs * (self.logprobs - raw_logprobs)).sum(dtype=torch.float64)) * BITS)
+            raw_logits = raw.at(ids)
+            if self.kept < raw.kept:
+                self.raw_mass = float((raw_logits - raw.log_total).exp().sum(dtype=torch.float64))
+            crossed = raw.log_total - float(weights.dot(raw_logits)) / total
+            self.kl = max(0.0, crossed * BITS - self.entropy)
+
+    def at(self, ids: Tensor | None) -> Tensor:
+        """The logits of ids that are all in play here."""
+        if ids is None:
+            return self.logits
+        return self.logits[ids if self.ids is None else torch.searchsorted(self.ids, ids)]
 
     def lookup(self, wanted: Tensor) -> list[float]:
         """The log-probabilities of these ids; -inf where a token is gone."""
-        at = torch.searchsorted(self.ids, wanted).clamp(max=self.kept - 1)
-        found = self.logprobs[at].where(self.ids[at] == wanted, -torch.inf)
-        return [float(value) for value in found.tolist()]
+        if self.ids is None:
+            found = self.logits[wanted]
+        else:
+            at = torch.searchsorted(self.ids, wanted).clamp(max=self.kept - 1)
+            found = self.logits[at].where(self.ids[at] == wanted, -torch.inf)
+        return [float(value) for value in (found - self.log_total).tolist()]
+
+    def likeliest(self, count: int | None) -> Tensor:
+        """The ids of the `count` likeliest (None: all), likeliest first."""
+        if count is None or count >= self.kept:
+            at = self.logits.argsort(descending=True, stable=True)
+        else:
+            at = self.logits.topk(count).indices
+        return at if self.ids is None else self.ids[at]
 
 
 def observe(
@@ -81,30 +97,23 @@ def observe(
         removed = max(0.0, views[-1].raw_mass - view.raw_mass) if view.kept < views[-1].kept else 0.0
         reports.append(StageReport(name, at, view.kept, removed, view.entropy, view.kl))
         views.append(view)
-    shown = _likeliest(raw, detail.candidates, drawn)
+    own = torch.tensor([drawn], device=raw.logits.device)
+    shown = raw.likeliest(detail.candidates)
+    if not bool((shown == own).any()):
+        shown = torch.cat([shown, own])
     table = [view.lookup(shown) for view in views]
-    raw_logprob = raw.lookup(torch.tensor([drawn], device=shown.device))[0]
-    logprob = views[-1].lookup(torch.tensor([drawn], device=shown.device))[0]
+    raw_logprob, logprob = raw.lookup(own)[0], views[-1].lookup(own)[0]
     lines = zip(shown.tolist(), zip(*table, strict=True), strict=True)
     candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines)
     return {
         "logprob": min(0.0, logprob),
         "raw_logprob": min(0.0, raw_logprob),
-        "rank": 1 + int((raw.logprobs > raw_logprob).sum()),
+        "rank": 1 + int((raw.logits > raw.at(own)).sum()),
         "entropy": views[-1].entropy,
         "raw_entropy": raw.entropy,
         "candidates": candidates,
         "stages": tuple(reports),
     }
-
-
-def _likeliest(raw: _View, count: int | None, drawn: int) -> Tensor:
-    """The ids of the `count` likeliest raw tokens, likeliest first, and the drawn one at the end if it is none of them."""
-    if count is None or count >= raw.kept:
-        return raw.ids[raw.logprobs.argsort(descending=True, stable=True)]
-    shown = raw.ids[raw.logprobs.topk(count).indices]
-    own = torch.tensor([drawn], device=shown.device)
-    return shown if bool((shown == own).any()) else torch.cat([shown, own])
 
 
 def _candidate(

@@ -119,7 +119,7 @@ def _renderer(params: dict[str, Any], messages: Messages, output: Output) -> tup
         product = Json(output, tokens=asked is not None) if params["form"] == "json" else Jsonl(output)
     bars = Bars(params["bars"], messages, output)
     renderers: list[Renderer] = [product, bars]
-    recorded = params["form"] == "jsonl" or (params["form"] == "json" and asked is not None)
+    recorded = params["form"] != "text"
     if params["trace"] is not None:
         renderers.append(TraceWriter(params["trace"]))
         recorded = True
