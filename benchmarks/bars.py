@@ -66,7 +66,7 @@ def write_checkpoint(folder: Path) -> None:
     save_file({name: torch.randn(shape).mul_(0.02).half() for name, shape in shapes.items()}, folder / "model.safetensors")
 
 
-def measure(folder: Path, runs: int, tokens: int, into: Path) -> None:
+def measure(folder: Path, runs: int, tokens: int, threads: int | None, into: Path) -> None:
     """In a process whose stdout and stderr are a terminal: tokens a second of `runs` runs with bars and without."""
     from dataclasses import replace
 
@@ -76,7 +76,7 @@ def measure(folder: Path, runs: int, tokens: int, into: Path) -> None:
     from gencli.renderers.text import Text
     from gencli.terminal import Messages, Output
 
-    session = load(str(folder), precision=PRECISION)
+    session = load(str(folder), precision=PRECISION, threads=threads)
     preset = Preset.load(PRESET)
     preset = replace(preset, settings=(*preset.settings, ("max_new_tokens", Value(tokens, "flag"))))
     speeds: dict[str, list[float]] = {"never": [], "auto": []}
@@ -118,15 +118,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=11, help="runs of each kind")
     parser.add_argument("--tokens", type=int, default=128, help="new tokens a run")
+    parser.add_argument("--threads", type=int, help="CPU threads; one is least disturbed by other work on the machine")
     parser.add_argument("--measure", nargs=2, type=Path, metavar=("CHECKPOINT", "RESULT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        return measure(arguments.measure[0], arguments.runs, arguments.tokens, arguments.measure[1])
+        return measure(arguments.measure[0], arguments.runs, arguments.tokens, arguments.threads, arguments.measure[1])
     with tempfile.TemporaryDirectory() as name:
         folder, result = Path(name), Path(name) / "result.json"
         write_tokenizer(folder)
         write_checkpoint(folder)
         size = ["--runs", str(arguments.runs), "--tokens", str(arguments.tokens)]
+        size += ["--threads", str(arguments.threads)] if arguments.threads else []
         on_a_terminal([sys.executable, __file__, *size, "--measure", str(folder), str(result)])
         speeds = json.loads(result.read_text())
     never, auto = (max(speeds[mode]) for mode in ("never", "auto"))
