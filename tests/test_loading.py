@@ -132,7 +132,7 @@ def test_an_unknown_checkpoint_is_wrong_usage(word: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"precision": "float61"}, r"no precision 'float61'. Did you mean 'float16'\? Choices: auto, float16, float32"),
+        ({"precision": "float61"}, r"no precision 'float61'. Did you mean 'float16'\? Choices: auto, bfloat16, float16, float32, int8"),
         ({"device": "cpo"}, r"no device 'cpo'. Did you mean 'cpu'\? Choices: auto, cpu, cuda"),
         ({"threads": 0}, "threads must be a whole number from 1"),
         ({"threads": 10**9}, "threads must be a whole number from 1"),

@@ -1,6 +1,7 @@
 """The shelf of precisions: how a linear layer holds and multiplies its weights. Knows no model.
 
-Activations, the KV cache and logits are float32 under every precision here; only weights differ.
+What goes into a product, what comes out, the KV cache and logits are float32 under every precision;
+weights differ, and what a product does to its activations on the way.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
 
 class Precision(Protocol):
-    """What every precision offers; `bytes_per_weight` is what a weight takes in memory."""
+    """What every precision offers.
+
+    `bytes_per_weight` is what a weight of a linear layer takes in memory. `loss` is what a text of the
+    embedded checkpoint's kind costs more than in float32: per cent of its bits per byte, as measured.
+    """
 
     bytes_per_weight: ClassVar[float]
+    loss: ClassVar[float]
 
     def __init__(self, device: str = "cpu") -> None:
         """Raises `UsageError` where this machine or `device` cannot compute with it."""

@@ -15,6 +15,7 @@ class Float16:
     """Two bytes a weight; lossless for checkpoints that are stored in float16."""
 
     bytes_per_weight: ClassVar[float] = 2
+    loss: ClassVar[float] = 0
 
     def __init__(self, device: str = "cpu") -> None:
         if device != "cpu" or "fbgemm" not in torch.backends.quantized.supported_engines:

@@ -1,0 +1,133 @@
+"""Weights in 8 bits with a scale an output: half of float16's memory, and faster for it. Knows no model.
+
+Many rows of activations are rounded to 8 bits too, each with a scale of its own, where the processor's
+whole-number product is exact (VNNI and its like), else the weights become float32 for the moment of
+the product. One row goes through the extra `fast` where it is installed, with activations of 16 bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache, partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gencli.errors import UsageError
+
+if TYPE_CHECKING:
+    from gencli.precisions._int8_kernel import Product
+
+LARGEST = 127
+FEW_ROWS = 16  # up to which the compiled product beats weights that are made float32 first
+BLOCK = 1 << 22  # weights that are float32 at a time: bounds what a product takes beside the model
+WORTH_THREADS = 1 << 16  # multiplications
+
+
+class Int8:
+    """One byte a weight, and four an output."""
+
+    bytes_per_weight: ClassVar[float] = 1
+    loss: ClassVar[float] = 0.06
+
+    def __init__(self, device: str = "cpu") -> None:
+        if device != "cpu":
+            raise UsageError("precision int8 computes on processors only; choose float32 here.")
+        self._exact = exact_integers()
+        threading.Thread(target=_compiled, name="gencli-int8", daemon=True).start()  # while the weights are read
+
+    def hold(self, table: Tensor) -> Tensor:
+        return table  # few of its rows are read at a time: they stay in the file, unrounded
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        weights, scales = rounded(weight)
+        bias = bias.float().contiguous() if bias is not None else None
+        # of a single input the integer product mistakes the layout
+        exact = self._exact and weight.shape[1] > 1
+        many = _integers(weights, scales, bias) if exact else partial(_floats, weights, scales, bias)
+        return _ByRows(weights, scales, bias, many, 1 if exact else FEW_ROWS)
+
+
+def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`weight` (out, in) as whole numbers from -127 to 127 and a scale (out,) float32, block by block."""
+    numbers = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight))
+    rows = max(1, BLOCK // weight.shape[1])
+    for start in range(0, len(weight), rows):
+        block = weight[start : start + rows].float()
+        scale = block.abs().amax(1, keepdim=True).div_(LARGEST).clamp_min_(torch.finfo(torch.float32).tiny)
+        numbers[start : start + rows] = (block / scale).round_()
+        scales[start : start + rows] = scale[:, 0]
+    return numbers, scales
+
+
+@cache
+def exact_integers() -> bool:
+    """Whether this machine multiplies 8-bit numbers without saturating: asked of the largest there are."""
+    x, weight = torch.full((17, 256), LARGEST, dtype=torch.int8), torch.full((32, 256), LARGEST, dtype=torch.int8)
+    try:
+        products = [torch._int_mm(sign * x[:rows], weight.t()) * sign for sign in (1, -1) for rows in (1, 17)]
+        return all(bool((product == 256 * LARGEST**2).all()) for product in products)
+    except (AttributeError, RuntimeError):
+        return False
+
+
+_compiling = threading.Lock()
+
+
+def _compiled() -> Product | None:
+    """The product of the extra `fast`, once it is there; None where it is not installed or not for this machine."""
+    with _compiling:
+        return _product()
+
+
+@cache
+def _product() -> Product | None:
+    try:
+        from gencli.precisions import _int8_kernel
+    except ImportError:
+        return None
+    return _int8_kernel.product()
+
+
+def _integers(weights: Tensor, scales: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    transposed, scales = weights.t(), scales / LARGEST
+
+    def product(x: Tensor) -> Tensor:
+        largest = x.abs().amax(1, keepdim=True)
+        numbers = (x * (LARGEST / largest.clamp_min(1e-30))).round_().to(torch.int8)
+        result = (torch._int_mm(numbers, transposed) * largest).mul_(scales)
+        return result if bias is None else result.add_(bias)
+
+    return product
+
+
+def _floats(weights: Tensor, scales: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    rows = max(1, BLOCK // weights.shape[1])
+    parts = [F.linear(x, block.float()) for block in torch.split(weights, rows)]
+    result = (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).mul_(scales)
+    return result if bias is None else result.add_(bias)
+
+
+class _ByRows:
+    """The compiled product up to `most` rows where there is one, `many` else."""
+
+    def __init__(self, weights: Tensor, scales: Tensor, bias: Tensor | None, many: Callable[[Tensor], Tensor], most: int) -> None:
+        self._many, self._most = many, most
+        self._held = weights, scales, bias  # the product sees their addresses only
+        self._addresses = weights.data_ptr(), scales.data_ptr(), bias.data_ptr() if bias is not None else 0
+        self._outputs, self._inputs = weights.shape
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows, outputs, inputs = len(x), self._outputs, self._inputs
+        if rows > self._most or (compiled := _compiled()) is None:
+            return self._many(x)
+        x = x.contiguous()
+        result = x.new_empty(rows, outputs)
+        parameters = np.array((x.data_ptr(), *self._addresses, result.data_ptr(), rows, outputs, inputs, 0), dtype=np.int64)
+        compiled(parameters, torch.get_num_threads() if rows * outputs * inputs >= WORTH_THREADS else 1)
+        return result
