@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gencli import loading
 from gencli.errors import RunError, UsageError
 from gencli.loading import DEFAULT_CHECKPOINT, Session, checkpoint_names, find_checkpoint, load, session_from
 
@@ -83,6 +84,14 @@ def test_float16_changes_nothing_that_is_stored_in_float16(fable: Path) -> None:
     exact, half = (session_from(fable, precision=precision) for precision in ("float32", "float16"))
     torch.testing.assert_close(half.model(ids), exact.model(ids), atol=1e-4, rtol=0)
     assert half.precision == "float16"
+
+
+def test_auto_is_float16_where_a_large_model_gains_by_it(fable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert session_from(fable).precision == "float32"
+    monkeypatch.setattr(loading, "WORTH_PACKING", 1 << 20)
+    on_x86 = "fbgemm" in torch.backends.quantized.supported_engines
+    assert session_from(fable).precision == ("float16" if on_x86 else "float32")
+    assert loading._fastest_lossless("cuda", 1 << 40) == "float32"
 
 
 def test_names_and_paths(fable: Path, copy: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
