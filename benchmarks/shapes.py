@@ -137,7 +137,7 @@ def write_gguf(shape: Shape, folder: Path, kind: str) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(_tokens(shape.vocabulary))
     writer.add_token_types([gguf.TokenType.NORMAL] * shape.vocabulary)
-    writer.add_token_merges([])
+    writer.add_token_merges(["a b"])  # an empty list is not written, and llama.cpp asks for one
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(shape.vocabulary - 1)
     held = gguf.GGMLQuantizationType[kind]
