@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -102,8 +103,8 @@ def measure(checkpoint: Checkpoint, load: Callable[[], Session], plan: Plan, sin
     threads = torch.get_num_threads()
     prefills = tuple(map(runner.prefill, plan.prompt_lengths)) if speeds else ()
     decodes = tuple(runner.decode(length, rows) for length in plan.prompt_lengths for rows in plan.batches) if speeds else ()
-    growth = tuple(runner.decode(length) for length in plan.growth)
-    trade = tuple(map(runner.trade, plan.trade))
+    growth = runner.growth(plan.growth)
+    trade = runner.trade(plan.trade)
     memory = Memory(  # before the bandwidth, whose buffer is no part of what a run needs
         peak_bytes=peak_resident(),
         before_model_bytes=before_model,
@@ -186,42 +187,68 @@ class _Runner:
         seconds = self._median(lambda: _likeliest(_prefilled(decoder, ids)))
         return Prefill(length, seconds, length / seconds)
 
-    def decode(self, length: int, rows: int = 1) -> Decode:
+    def decode(self, length: int, rows: int) -> Decode:
         self.tell(f"steps of {rows} row{'s' * (rows > 1)} after {length} tokens")
-        new = self.plan.new_tokens
-        decoder = self.session.decoder(room=length + new)
+        decoder = self.session.decoder(room=length + self.plan.new_tokens)
         first = _likeliest(_prefilled(decoder, _prompt(self.session, length), rows))
 
         def steps() -> None:
             decoder.rewind(length)
-            ids = first
-            for _ in range(new):
-                ids = _likeliest(decoder.step(ids))
+            _go_on(decoder, first, self.plan.new_tokens)
 
-        seconds = self._median(steps) / new
+        return self._decode(length, rows, self._median(steps), decoder.nbytes)
+
+    def growth(self, lengths: Sequence[int]) -> tuple[Decode, ...]:
+        """Steps of one row at each length, turn by turn, so that other work on the machine is in all of them."""
+        if not lengths:
+            return ()
+        new, longest = self.plan.new_tokens, max(lengths)
+        decoder, prompt = self.session.decoder(room=longest + new), _prompt(self.session, longest)
+        taken: dict[int, list[float]] = {length: [] for length in lengths}
+        for turn in range(self.plan.repeat + 1):
+            self.tell(f"a token after {longest} tokens and fewer, turn {turn + 1} of {self.plan.repeat + 1}")
+            first = _likeliest(_prefilled(decoder, prompt))
+            for length in sorted(taken, reverse=True):
+                decoder.rewind(length)
+                taken[length].append(_seconds(partial(_go_on, decoder, first, new)))
+        return tuple(self._decode(length, 1, median(seconds[1:]), decoder.nbytes) for length, seconds in taken.items())
+
+    def trade(self, lengths: Sequence[int]) -> tuple[Trade, ...]:
+        """The same generation with and without the cache at each length, turn by turn."""
+        new, sizes = self.plan.new_tokens, {}
+        taken: dict[tuple[int, bool], list[float]] = {(length, cache): [] for length in lengths for cache in (True, False)}
+        for turn in range(self.plan.repeat + 1):
+            for length, cache in taken:
+                self.tell(
+                    f"{new} tokens after {length} {'with' if cache else 'without'} the cache, turn {turn + 1} of {self.plan.repeat + 1}"
+                )
+                decoder = self.session.decoder(cache=cache, room=length + new)
+                taken[length, cache].append(_seconds(partial(_generate, decoder, _prompt(self.session, length), new)))
+                sizes[length, cache] = decoder.nbytes
+        middle = {key: median(seconds[1:]) for key, seconds in taken.items()}
+        pairs = {length: (middle[length, True], middle[length, False]) for length in lengths}
+        return tuple(Trade(length, new, has, lacks, lacks - has, sizes[length, True]) for length, (has, lacks) in pairs.items())
+
+    def _decode(self, length: int, rows: int, seconds: float, cache_bytes: int) -> Decode:
+        """`seconds` are those of all the steps."""
+        new = self.plan.new_tokens
         read = rows * self.cache_bytes * (2 * length + new + 1) // 2  # the mean over the steps; each sees its own token too
-        return Decode(length, rows, new, seconds, rows / seconds, self.weight_bytes, read, decoder.nbytes)
-
-    def trade(self, length: int) -> Trade:
-        self.tell(f"{self.plan.new_tokens} tokens after {length}, with the cache and without")
-        seconds, sizes = [], []
-        for cache in (True, False):
-            decoder, prompt = self.session.decoder(cache=cache, room=length + self.plan.new_tokens), _prompt(self.session, length)
-
-            def generation(decoder: Decoder = decoder, prompt: list[int] = prompt) -> None:
-                ids = _likeliest(_prefilled(decoder, prompt))
-                for _ in range(self.plan.new_tokens - 1):
-                    ids = _likeliest(decoder.step(ids))
-
-            seconds.append(self._median(generation))
-            sizes.append(decoder.nbytes)
-        cached, uncached = seconds
-        return Trade(length, self.plan.new_tokens, cached, uncached, uncached - cached, sizes[0])
+        return Decode(length, rows, new, seconds / new, rows * new / seconds, self.weight_bytes, read, cache_bytes)
 
     def _median(self, work: Callable[[], object]) -> float:
         """The median of the plan's number of runs, in seconds, after one that warms up."""
         work()
         return median(_seconds(work) for _ in range(self.plan.repeat))
+
+
+def _go_on(decoder: Decoder, ids: list[int], steps: int) -> None:
+    """So many greedy steps after these tokens, one a row."""
+    for _ in range(steps):
+        ids = _likeliest(decoder.step(ids))
+
+
+def _generate(decoder: Decoder, prompt: list[int], new: int) -> None:
+    _go_on(decoder, _likeliest(_prefilled(decoder, prompt)), new - 1)
 
 
 def _seconds(work: Callable[[], object]) -> float:
