@@ -16,18 +16,19 @@ LAYERS, HEADS, DIM, CAPACITY = 2, 3, 4, 12
 
 def fill(cache: KVCache, start: int, count: int) -> None:
     """Write recognisable numbers: layer, row and position can be read off."""
+    cache.begin(count)
     for layer in range(LAYERS):
         keys = torch.empty(cache.rows, HEADS, count, DIM)
         for row in range(cache.rows):
             for position in range(count):
                 keys[row, :, position] = 100 * layer + 1000 * row + start + position
-        cache.update(layer, keys, -keys)
-    cache.advance(count)
+        cache.update(layer, torch.stack([keys, -keys]))
+    cache.advance()
 
 
-def views(cache: KVCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    nothing = torch.empty(cache.rows, HEADS, 0, DIM)
-    return [cache.update(layer, nothing, nothing) for layer in range(LAYERS)]
+def views(cache: KVCache) -> list[torch.Tensor]:
+    cache.begin(0)
+    return [cache.update(layer, torch.empty(2, cache.rows, HEADS, 0, DIM)) for layer in range(LAYERS)]
 
 
 def test_update_gives_views_of_all_so_far() -> None:

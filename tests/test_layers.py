@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from gencli.errors import RunError
-from gencli.layers import ACTIVATIONS, Embedding, LayerNorm, RMSNorm, Rotary, activation, attend, causal_mask, rotate
+from gencli.layers import ACTIVATIONS, Embedding, LayerNorm, RMSNorm, Rotary, activation, attend, causal_mask, rotate_
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -39,7 +39,8 @@ def test_an_embedding_held_in_half_is_handed_out_in_float32() -> None:
 def test_rotation_turns_each_pair_by_its_angle(head_dim: int) -> None:
     rotary = Rotary(head_dim, 100.0, torch.device("cpu"))
     x = random(2, 3, 4, head_dim)
-    turned = rotate(x, rotary.angles(5, 8))
+    turned = x.clone()
+    rotate_(turned, rotary.angles(5, 8))
     half = head_dim // 2
     for position in range(3):
         for i in range(half):
@@ -62,7 +63,7 @@ def test_the_table_of_angles_grows_and_stays_the_same() -> None:
 @pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5), (6, 1), (6, 4)])
 def test_attention_is_its_definition(heads: int, kv_heads: int, start: int, length: int) -> None:
     q, k, v = random(2, heads, length, 6), random(2, kv_heads, start + length, 6, seed=1), random(2, kv_heads, start + length, 6, seed=2)
-    got = attend(q, k, v, causal_mask(start, length, q.device), 0.3)
+    got = attend(q.transpose(1, 2), k, v, causal_mask(start, length, q.device), 0.3).transpose(1, 2)
     assert got.shape == q.shape
     for head in range(heads):
         shared = head * kv_heads // heads

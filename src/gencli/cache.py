@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class KVCache:
     """Keys and values (rows, kv_heads, capacity, head_dim) a layer; the first `length` positions are filled.
 
-    A forward pass hands each layer's new keys and values to `update` and ends with `advance`.
+    A forward pass says by `begin` how many positions it brings, hands each layer's new keys and values
+    to `update`, and ends with `advance`.
     """
 
     def __init__(
@@ -31,15 +32,16 @@ class KVCache:
         device: torch.device | str = "cpu",
     ) -> None:
         """Raises `RunError` where the memory for `capacity` positions cannot be had."""
-        shape = (rows, kv_heads, capacity, head_dim)
         self.length = 0
         self.capacity = capacity
         try:
-            # memory that is not written to yet costs nothing, so a large capacity is cheap
-            self._keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
-            self._values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
+            # memory that is not written to yet costs nothing, so a large capacity is cheap; a layer at a time,
+            # since a system may refuse at once what it grants in parts
+            shape = (2, rows, kv_heads, capacity, head_dim)
+            self._layers = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
         except (RuntimeError, MemoryError) as error:
             raise RunError(f"there is no memory for the KV cache of {rows} x {capacity} positions; ask for less of both.") from error
+        self._coming = 0
 
     @classmethod
     def of(cls, model: Model, rows: int = 1, capacity: int | None = None) -> KVCache:
@@ -48,30 +50,30 @@ class KVCache:
 
     @property
     def rows(self) -> int:
-        return self._keys[0].shape[0]
+        return self._layers[0].shape[1]
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated: 2 x layers x rows x kv_heads x capacity x head_dim x bytes a number."""
-        return sum(tensor.nbytes for tensor in (*self._keys, *self._values))
+        return sum(layer.nbytes for layer in self._layers)
 
-    def update(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write `keys` and `values` (rows, kv_heads, T, head_dim) after what is filled; views of all of a layer's.
-
-        Raises `UsageError` where the capacity is exceeded.
-        """
-        count = keys.shape[2]
+    def begin(self, count: int) -> None:
+        """Make ready for `count` positions after what is filled. Raises `UsageError` where the capacity is exceeded."""
         end = self.length + count
         if end > self.capacity:
             raise UsageError(f"the KV cache holds {self.capacity} positions, and {end} are asked for.")
-        all_keys, all_values = self._keys[layer], self._values[layer]
-        all_keys.narrow(2, self.length, count).copy_(keys)
-        all_values.narrow(2, self.length, count).copy_(values)
-        return all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end)
+        self._coming = count
 
-    def advance(self, count: int) -> None:
-        """Count `count` more positions as filled, once every layer has written them."""
-        self.length += count
+    def update(self, layer: int, new: Tensor) -> Tensor:
+        """Write a layer's keys and values `new` (2, rows, kv_heads, T, head_dim): a view of all there are, the new ones included."""
+        held = self._layers[layer]
+        held.narrow(3, self.length, self._coming).copy_(new)
+        return held.narrow(3, 0, self.length + self._coming)
+
+    def advance(self) -> None:
+        """Count the positions that `begin` told of as filled, once every layer has written them."""
+        self.length += self._coming
+        self._coming = 0
 
     def rewind(self, length: int) -> None:
         """Forget what stands at `length` and after it. Raises `UsageError` for more than is filled."""
@@ -88,12 +90,11 @@ class KVCache:
         return self._select(rows)
 
     def _select(self, rows: Sequence[int]) -> KVCache:
-        layers, (_, kv_heads, capacity, head_dim) = len(self._keys), self._keys[0].shape
-        first = self._keys[0]
-        chosen = KVCache(layers, len(rows), kv_heads, capacity, head_dim, first.dtype, first.device)
+        first = self._layers[0]
+        _, _, kv_heads, capacity, head_dim = first.shape
+        chosen = KVCache(len(self._layers), len(rows), kv_heads, capacity, head_dim, first.dtype, first.device)
         index = torch.tensor(rows, dtype=torch.int64, device=first.device)
-        pairs = zip([*self._keys, *self._values], [*chosen._keys, *chosen._values], strict=True)
-        for old, new in pairs:
-            new.narrow(2, 0, self.length).copy_(old.narrow(2, 0, self.length).index_select(0, index))
+        for old, new in zip(self._layers, chosen._layers, strict=True):
+            new.narrow(3, 0, self.length).copy_(old.narrow(3, 0, self.length).index_select(1, index))
         chosen.length = self.length
         return chosen

@@ -51,24 +51,25 @@ class RMSNorm:
     """x / sqrt(mean(x^2) + eps) x weight, over the last axis (Zhang and Sennrich 2019, arXiv:1910.07467)."""
 
     def __init__(self, weight: Tensor, eps: float) -> None:
-        self.weight = weight.float()
-        self.eps = eps
+        width = len(weight)
+        # 1 / sqrt(sum / width + eps) = sqrt(width) / sqrt(sum + width x eps): the mean's division is done here, once
+        self._weight = weight.float() * width**0.5
+        self._eps = width * eps
 
     def __call__(self, x: Tensor) -> Tensor:
         # in place on our own numbers: F.rms_norm costs the same at one row and many times that at hundreds
-        scale = (x * x).mean(-1, keepdim=True).add_(self.eps).rsqrt_()
-        return (x * scale).mul_(self.weight)
+        scale = (x * x).sum(-1, keepdim=True).add_(self._eps).rsqrt_()
+        return (x * scale).mul_(self._weight)
 
 
 class LayerNorm:
     """(x - mean) / sqrt(variance + eps) x weight + bias, over the last axis (Ba et al. 2016, arXiv:1607.06450)."""
 
     def __init__(self, weight: Tensor, bias: Tensor, eps: float) -> None:
-        self.weight, self.bias = weight.float(), bias.float()
-        self.eps = eps
+        self._settings = ([len(weight)], weight.float(), bias.float(), eps)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return torch.layer_norm(x, *self._settings)
 
 
 class Embedding:
@@ -103,10 +104,11 @@ class Rotary:
         return self._cos[start:end], self._sin[start:end]
 
 
-def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """`x` (rows, T, heads, head_dim) turned by the angles of its positions."""
+def rotate_(x: Tensor, angles: tuple[Tensor, Tensor]) -> None:
+    """Turn `x` (rows, T, heads, head_dim), in place, by the angles of its positions."""
     cos, sin = angles
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+    halves_swapped = x.roll(x.shape[-1] // 2, -1)
+    x.mul_(cos).addcmul_(halves_swapped, sin)
 
 
 def causal_mask(start: int, length: int, device: torch.device) -> Tensor | None:
@@ -117,16 +119,16 @@ def causal_mask(start: int, length: int, device: torch.device) -> Tensor | None:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention of `q` (rows, heads, T, head_dim) over `k`, `v` (rows, kv_heads, L, head_dim): as `q`."""
-    rows, heads, length, head_dim = q.shape
+    """Attention of `q` (rows, T, heads, head_dim) over `k`, `v` (rows, kv_heads, L, head_dim): (rows, T, heads, head_dim)."""
+    rows, length, heads, head_dim = q.shape
     kv_heads = k.shape[1]
     if length == 1:
         # one position sees all: the heads that share keys become its "positions", and no key is copied
-        together = q.reshape(rows, kv_heads, heads // kv_heads, head_dim)
+        together = q.view(rows, kv_heads, heads // kv_heads, head_dim)
         return F.scaled_dot_product_attention(together, k, v, scale=scale).reshape(q.shape)
     if heads != kv_heads:
         k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale)
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=mask, is_causal=mask is None, scale=scale).transpose(1, 2)
 
 
 class Attention:
@@ -144,18 +146,14 @@ class Attention:
         self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, mask: Tensor | None
     ) -> Tensor:
         """`x` (rows x T, width) -> the same shape; the cache's layer `layer` is updated."""
-        heads, kv_heads = self.heads, self.kv_heads
-        qkv = self.qkv(x).view(rows, -1, heads + 2 * kv_heads, self.head_dim)
-        if angles is None:
-            q, k, v = torch.split(qkv, [heads, kv_heads, kv_heads], dim=2)
-        else:
-            turned = rotate(qkv[:, :, : heads + kv_heads], angles)
-            q, k, v = turned[:, :, :heads], turned[:, :, heads:], qkv[:, :, heads + kv_heads :]
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        if cache is not None:
-            k, v = cache.update(layer, k, v)
-        mixed = attend(q, k, v, mask, self.scale)  # (rows, heads, T, head_dim)
-        return self.out(mixed.transpose(1, 2).reshape(x.shape[0], -1))
+        heads, kv_heads, head_dim = self.heads, self.kv_heads, self.head_dim
+        qkv = self.qkv(x).view(rows, -1, heads + 2 * kv_heads, head_dim)
+        if angles is not None:
+            rotate_(qkv.narrow(2, 0, heads + kv_heads), angles)
+        kv = qkv.narrow(2, heads, 2 * kv_heads).view(rows, -1, 2, kv_heads, head_dim).permute(2, 0, 3, 1, 4)
+        k, v = (kv if cache is None else cache.update(layer, kv)).unbind(0)
+        mixed = attend(qkv.narrow(2, 0, heads), k, v, mask, self.scale)
+        return self.out(mixed.reshape(x.shape[0], -1))
 
 
 class MLP:
@@ -176,7 +174,7 @@ class GatedMLP:
 
     def __call__(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(self.activation(gate) * up)
+        return self.down(self.activation(gate).mul_(up))
 
 
 class Block:
@@ -222,11 +220,13 @@ class Transformer:
         x = x.view(rows * length, -1)
         angles = self.rotary.angles(start, start + length) if self.rotary else None
         mask = causal_mask(start, length, ids.device)
-        for layer, block in enumerate(self.blocks):
-            x = x + block.attention(block.first_norm(x), rows, layer, cache, angles, mask)
-            x = x + block.mlp(block.second_norm(x))
         if cache is not None:
-            cache.advance(length)
+            cache.begin(length)
+        for layer, block in enumerate(self.blocks):  # what a product gives is ours alone: added to in place
+            x = block.attention(block.first_norm(x), rows, layer, cache, angles, mask).add_(x)
+            x = block.mlp(block.second_norm(x)).add_(x)
+        if cache is not None:
+            cache.advance()
         if last:
             x = x.view(rows, length, -1)[:, -1]
         return self.head(self.norm(x)).view(rows, 1 if last else length, -1)
