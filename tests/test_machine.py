@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -20,8 +21,8 @@ def test_the_bandwidth_is_read_over_a_large_buffer_and_leaves_the_threads_alone(
     assert torch.get_num_threads() == before
 
 
-def test_the_buffer_is_larger_than_the_caches_and_within_bounds():
-    assert machine.buffer_bytes() <= machine.LARGEST_BUFFER
+def test_the_buffer_leaves_room_for_others():
+    assert 0 < machine.buffer_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8
 
 
 @pytest.mark.parametrize(("text", "size"), [("32768K\n", 32 << 20), ("1M", 1 << 20), ("512", 512), ("many", 0), ("", 0)])

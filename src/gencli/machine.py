@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SMALLEST_BUFFER, LARGEST_BUFFER = 1 << 28, 1 << 30  # bytes that the bandwidth is measured over
-BANDWIDTH_SECONDS = 1.0  # of reading: the fastest pass of many, since other work can only slow one
+SMALLEST_BUFFER = 1 << 30  # bytes that the bandwidth is measured over
+BANDWIDTH_SECONDS = 2.0  # of reading: the fastest pass of many, since other work can only slow one
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,10 @@ class Bandwidth:
 
 
 def read_bandwidth(device: str = "cpu") -> Bandwidth:
-    """The fastest of many sums over a buffer that no cache holds, on all the threads that this process may use."""
+    """The fastest of many sums over a buffer that no cache holds, on all the threads that this process may use.
+
+    It is as large as it is because a short read may wait longer for a busy thread than it reads.
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -44,9 +47,9 @@ def read_bandwidth(device: str = "cpu") -> Bandwidth:
 
 
 def buffer_bytes() -> int:
-    """Four times the largest cache, within 256 MB and 1 GB, and never more than an eighth of the memory."""
+    """At least a gigabyte and four times the largest cache, but never more than an eighth of the memory."""
     stated = [stated_bytes(file) for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-    wanted = min(max(SMALLEST_BUFFER, 4 * max(stated, default=0)), LARGEST_BUFFER)
+    wanted = max(SMALLEST_BUFFER, 4 * max(stated, default=0))
     try:
         return min(wanted, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8)
     except (AttributeError, ValueError, OSError):
