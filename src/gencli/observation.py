@@ -74,10 +74,8 @@ class _View:
 
     def likeliest(self, count: int | None) -> Tensor:
         """The ids of the `count` likeliest (None: all), likeliest first."""
-        if count is None or count >= self.kept:
-            at = self.logits.argsort(descending=True, stable=True)
-        else:
-            at = self.logits.topk(count).indices
+        few = count is not None and count < self.kept
+        at = self.logits.topk(count or 0).indices if few else self.logits.argsort(descending=True, stable=True)
         return at if self.ids is None else self.ids[at]
 
 
