@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gencli.errors import UsageError
+from gencli.precisions import _fast
 from gencli.precisions import int8 as module
 from gencli.precisions.int8 import BLOCK, Int8, exact_integers, rounded
 
@@ -29,11 +30,11 @@ def random(*shape: int) -> torch.Tensor:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way a machine may compute: 8-bit activations, float32 weights for the moment, the extra `fast`."""
     if request.param == "compiled":
-        if module._compiled() is None:
+        if _fast.compiled("int8") is None:
             pytest.skip("the extra `fast` is not installed, or torch does not compute with libgomp")
         monkeypatch.setattr(module, "exact_integers", lambda: False)  # so it takes many rows too
         return "compiled"
-    monkeypatch.setattr(module, "_compiled", lambda: None)
+    monkeypatch.setattr(_fast, "compiled", lambda _: None)
     if request.param == "integers" and not exact_integers():
         pytest.skip("this processor's product of 8-bit numbers saturates")
     monkeypatch.setattr(module, "exact_integers", lambda: request.param == "integers")

@@ -7,25 +7,20 @@ the product. One row goes through the extra `fast` where it is installed, with a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.errors import UsageError
-
-if TYPE_CHECKING:
-    from gencli.precisions._int8_kernel import Product
+from gencli.precisions._fast import FewRows, compile_meanwhile
 
 LARGEST = 127
 FEW_ROWS = 16  # up to which the compiled product beats weights that are made float32 first
 BLOCK = 1 << 22  # weights that are float32 at a time: bounds what a product takes beside the model
-WORTH_THREADS = 1 << 16  # multiplications
 
 
 class Int8:
@@ -38,7 +33,7 @@ class Int8:
         if device != "cpu":
             raise UsageError("precision int8 computes on processors only; choose float32 here.")
         self._exact = exact_integers()
-        threading.Thread(target=_compiled, name="gencli-int8", daemon=True).start()  # while the weights are read
+        compile_meanwhile("int8")
 
     def hold(self, table: Tensor) -> Tensor:
         return table  # few of its rows are read at a time: they stay in the file, unrounded
@@ -49,7 +44,7 @@ class Int8:
         # of a single input the integer product mistakes the layout
         exact = self._exact and weight.shape[1] > 1
         many = _integers(weights, scales, bias) if exact else partial(_floats, weights, scales, bias)
-        return _ByRows(weights, scales, bias, many, 1 if exact else FEW_ROWS)
+        return FewRows("int8", weights, scales, bias, many, 1 if exact else FEW_ROWS)
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,24 +71,6 @@ def exact_integers() -> bool:
         return False
 
 
-_compiling = threading.Lock()
-
-
-def _compiled() -> Product | None:
-    """The product of the extra `fast`, once it is there; None where it is not installed or not for this machine."""
-    with _compiling:
-        return _product()
-
-
-@cache
-def _product() -> Product | None:
-    try:
-        from gencli.precisions import _int8_kernel
-    except ImportError:
-        return None
-    return _int8_kernel.product()
-
-
 def _integers(weights: Tensor, scales: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
     transposed, scales = weights.t(), scales / LARGEST
 
@@ -111,23 +88,3 @@ def _floats(weights: Tensor, scales: Tensor, bias: Tensor | None, x: Tensor) -> 
     parts = [F.linear(x, block.float()) for block in torch.split(weights, rows)]
     result = (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).mul_(scales)
     return result if bias is None else result.add_(bias)
-
-
-class _ByRows:
-    """The compiled product up to `most` rows where there is one, `many` else."""
-
-    def __init__(self, weights: Tensor, scales: Tensor, bias: Tensor | None, many: Callable[[Tensor], Tensor], most: int) -> None:
-        self._many, self._most = many, most
-        self._held = weights, scales, bias  # the product sees their addresses only
-        self._addresses = weights.data_ptr(), scales.data_ptr(), bias.data_ptr() if bias is not None else 0
-        self._outputs, self._inputs = weights.shape
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows, outputs, inputs = len(x), self._outputs, self._inputs
-        if rows > self._most or (compiled := _compiled()) is None:
-            return self._many(x)
-        x = x.contiguous()
-        result = x.new_empty(rows, outputs)
-        parameters = np.array((x.data_ptr(), *self._addresses, result.data_ptr(), rows, outputs, inputs, 0), dtype=np.int64)
-        compiled(parameters, torch.get_num_threads() if rows * outputs * inputs >= WORTH_THREADS else 1)
-        return result

@@ -1,19 +1,15 @@
-"""The extra `fast`: a product of int8 weights compiled by Numba, on torch's own threads. Knows no model and no tensor.
-
-A row of activations is rounded to 16 bits with a scale of its own, so small that no 32-bit sum can
-overflow: whole numbers are multiplied twice as fast as floats here, and their sums are exact, so
-neither threads nor batches change a result. The work is shared by tickets, so a thread that other
-programs keep waiting does not keep the others waiting for a fixed share.
+"""The extra `fast`: products compiled by Numba, on torch's own threads. Knows no model and no tensor.
 
 The team of threads is libgomp's, the one that torch computes with: a second pool beside it would
-fight with its spinning threads for the cores.
+fight with its spinning threads for the cores. The work is shared by tickets, so a thread that other
+programs keep waiting does not keep the others waiting for a fixed share.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -46,12 +42,51 @@ def _ticket_of(context: Any, address: Any) -> Any:
     return types.int64(types.int64), generate
 
 
+def _widened_of(context: Any, number: Any) -> Any:
+    def generate(target: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        bits = builder.shl(builder.zext(arguments[0], cgutils.int32_t), cgutils.int32_t(16))
+        return builder.bitcast(bits, target.get_value_type(types.float32))
+
+    return types.float32(types.uint16), generate
+
+
 _pointer: Any = intrinsic(_pointer_of)  # an address as a pointer that `carray` takes
 _ticket: Any = intrinsic(_ticket_of)  # the number at an address, and one more for who comes next
+_widened: Any = intrinsic(_widened_of)  # the bits of a bfloat16 as a float32
 
 
-def _work(parameters: Any) -> None:
-    """What every thread of a team does: round the activations, then weights by the ticket until none are left."""
+def _bfloat16(parameters: Any) -> None:
+    """What every thread of a team does: weights by the ticket until none are left."""
+    given = carray(parameters, PARAMETERS)
+    rows, outputs, inputs = given[5], given[6], given[7]
+    x = carray(_pointer(given[0]), (rows, inputs), np.float32)
+    weights = carray(_pointer(given[1]), (outputs, inputs), np.uint16)
+    bias = carray(_pointer(given[3]), outputs, np.float32)
+    results = carray(_pointer(given[4]), (rows, outputs), np.float32)
+    counter = given.ctypes.data + 8 * (PARAMETERS - 1)
+    while True:
+        start = _ticket(counter) * ROWS
+        if start >= outputs:
+            return
+        for row in range(rows):
+            activations = x[row]
+            for output in range(start, min(start + ROWS, outputs)):
+                weight = weights[output]
+                result = np.float32(0)
+                for column in range(inputs):
+                    result += activations[column] * _widened(weight[column])
+                if given[3] != 0:
+                    result += bias[output]
+                results[row, output] = result
+
+
+def _int8(parameters: Any) -> None:
+    """What every thread of a team does: round the activations, then weights by the ticket until none are left.
+
+    A row of activations is rounded to 16 bits with a scale of its own, so small that no 32-bit sum can
+    overflow: whole numbers are multiplied twice as fast as floats here, and their sums are exact, so
+    neither threads nor batches change a result.
+    """
     given = carray(parameters, PARAMETERS)
     rows, outputs, inputs = given[5], given[6], given[7]
     x = carray(_pointer(given[0]), (rows, inputs), np.float32)
@@ -93,7 +128,7 @@ def _work(parameters: Any) -> None:
 
 
 class Product:
-    """The compiled product; its code lives as long as this does."""
+    """A compiled product; its code lives as long as this does."""
 
     def __init__(self, team: Any, work: Any) -> None:
         self._team, self._work = team, work
@@ -104,9 +139,11 @@ class Product:
         self._team(self._address, parameters.ctypes.data, threads, 0)
 
 
-@cache
-def product() -> Product | None:
-    """The compiled product, from Numba's cache where it has one; None where torch does not compute with libgomp."""
+WORKS = {"bfloat16": _bfloat16, "int8": _int8}
+
+
+def product(weights: str) -> Product | None:
+    """The product for such `weights`, from Numba's cache where it has one; None where torch does not compute with libgomp."""
     try:
         # only what torch has loaded already will do
         team = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOW | os.RTLD_NOLOAD).GOMP_parallel
@@ -114,14 +151,14 @@ def product() -> Product | None:
         return None
     team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     team.restype = None
-    return Product(team, _compiled())
+    return Product(team, _compiled(WORKS[weights]))
 
 
-def _compiled() -> Any:
+def _compiled(work: Callable[[Any], None]) -> Any:
     pointer: Any = types.CPointer
     signature = types.void(pointer(types.int64))
     fast = {"reassoc", "contract", "arcp", "nsz"}  # not "nnan": damage must show
     try:
-        return numba.cfunc(signature, fastmath=fast, cache=True)(_work)
+        return numba.cfunc(signature, fastmath=fast, cache=True)(work)
     except (RuntimeError, OSError):  # there is no folder that Numba may write to
-        return numba.cfunc(signature, fastmath=fast)(_work)
+        return numba.cfunc(signature, fastmath=fast)(work)
