@@ -214,9 +214,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing; fail where a page differs from the code")
     parser.add_argument("--record", action="store_true", help="run the recorded commands again")
+    parser.add_argument("pages", nargs="*", type=Path, help="only these; all where none is named")
     arguments = parser.parse_args()
-    wanted = {path: renewed(text, arguments.record) for path, text in pages().items()}
-    wanted[SCHEMA] = schema_text()
+    chosen = {path.resolve() for path in arguments.pages}
+    wanted = {path: renewed(text, arguments.record) for path, text in pages().items() if not chosen or path in chosen}
+    wanted |= {} if chosen else {SCHEMA: schema_text()}
     stale = 0
     for path, text in wanted.items():
         old = path.read_text(encoding="utf-8") if path.exists() else ""

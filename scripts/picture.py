@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import os
 import pty
+import re
 import shlex
 import struct
 import subprocess
@@ -57,12 +58,14 @@ def frames(command: list[str], columns: int, lines: int) -> list[list[Row]]:
     return seen
 
 
-def worth(rows: list[Row]) -> tuple[int, int, int]:
-    """How much a screen shows: a panel, some tokens struck out and some not, much text."""
-    filled = sum(any(char.data != " " for char in row) for row in rows)
+def worth(rows: list[Row]) -> tuple[bool, int, int]:
+    """How much a screen shows: the panel of the last word, some tokens struck out and some not, much text."""
+    lines = ["".join(char.data for char in row).rstrip() for row in rows]
     struck = sum(any(char.strikethrough for char in row) for row in rows)
-    panel = any("final" in "".join(char.data for char in row) for row in rows)
-    return panel, -abs(struck - 3), filled
+    chosen = next((re.findall(r'"(.+?)"', line) for line in lines if line.startswith("▸")), [])
+    rule = next((at for at, line in enumerate(lines) if line.startswith("── step")), 0)
+    current = bool(chosen) and chosen[0].startswith(" ") and lines[rule - 1].endswith(chosen[0].strip())
+    return current, -abs(struck - 3), rule
 
 
 def read(descriptor: int) -> bytes:
