@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gencli import compiled
 from gencli import decoder as module
 from gencli.decoder import Decoder
 from gencli.errors import UsageError
@@ -18,19 +19,21 @@ from gencli.precisions.float32 import Float32
 VOCABULARY, CONTEXT = 40, 12
 
 
-def gpt2(context: int = CONTEXT) -> Model:
+def gpt2(context: int = CONTEXT, fast: bool = False) -> Model:
     layout = (config := Gpt2Config(VOCABULARY, context, width=16, layers=2, heads=2, mlp_width=32)).layout()
-    return Gpt2(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.4), layout), Float32())
+    return Gpt2(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.4), layout), Float32(fast=fast))
 
 
-def llama(context: int = CONTEXT) -> Model:
-    stated = {"vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+def llama(context: int = CONTEXT, fast: bool = False) -> Model:
+    stated = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = LlamaConfig.read({**stated, "num_key_value_heads": 2, "max_position_embeddings": context})
     layout = config.layout()
-    return Llama(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.4), layout), Float32())
+    return Llama(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.2), layout), Float32(fast=fast))
 
 
 MODELS = {"gpt2": gpt2(), "llama": llama()}
+if compiled.available():
+    MODELS |= {"gpt2 compiled": gpt2(fast=True), "llama compiled": llama(fast=True)}
 both = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
 
@@ -119,6 +122,39 @@ def test_a_rewound_decoder_is_one_that_never_went_further(model: Model, cache: b
             ids.append((back * 5 + step) % VOCABULARY)
             logits = decoder.step(ids[-1:])
         torch.testing.assert_close(logits, prefilled(Decoder(model, overflow="slide"), ids))
+
+
+@both
+@pytest.mark.parametrize("cache", [True, False])
+@settings(deadline=None, max_examples=20)
+@given(
+    prompts=st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20), min_size=2, max_size=4),
+    moves=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 6)), max_size=3),
+)
+def test_rows_of_different_length_are_each_as_if_alone(
+    model: Model, cache: bool, prompts: list[list[int]], moves: list[tuple[int, int, int]]
+) -> None:
+    decoder = Decoder(model, overflow="slide", cache=cache)
+    logits = [prefilled(decoder, prompts[0]), *map(decoder.join, prompts[1:])]
+    rows = [list(prompt) for prompt in prompts]
+    for row, ids in enumerate(rows):
+        torch.testing.assert_close(logits[row][:1], prefilled(Decoder(model, overflow="slide"), ids))
+    for row, back, count in moves:
+        if row < len(rows) and len(rows) > 2 and back % 2:
+            rows.pop(row)
+            decoder.keep([each for each in range(decoder.rows) if each != row])
+        row %= len(rows)
+        length = min(back, len(rows[row]))
+        decoder.rewind(length, row)
+        del rows[row][length:]
+        for step in range(count):
+            tokens = [(7 * step + 3 * each + back) % VOCABULARY for each in range(len(rows))]
+            together = decoder.step(tokens)
+            for ids, token in zip(rows, tokens, strict=True):
+                ids.append(token)
+        for each, ids in enumerate(rows):
+            torch.testing.assert_close(together[each], prefilled(Decoder(model, overflow="slide"), ids)[0], atol=5e-5, rtol=1e-4)
+        assert decoder.length == max(map(len, rows))
 
 
 def test_memory_follows_the_room_and_the_rows() -> None:

@@ -20,7 +20,7 @@ CHUNK = 512  # positions a forward pass: bounds its memory, and how long an inte
 
 
 class Decoder:
-    """The rows of a batch, all of one length, growing a token at a time.
+    """The rows of a batch, each of its own length, growing a token at a time.
 
     With `cache` False every step computes the whole window again, for the same tokens. `overflow`
     says what happens beyond the context: "error", or "slide" (the newest half stays). `room` bounds
@@ -36,6 +36,7 @@ class Decoder:
         self.context = model.context
         self.overflow = overflow
         self._capacity = min(self.context, room or self.context)
+        self._room = room
         self._limit = room if overflow == "slide" else self._capacity
         self._ids: list[list[int]] = []
         self._cache: KVCache | None = None
@@ -47,8 +48,8 @@ class Decoder:
 
     @property
     def length(self) -> int:
-        """Tokens a row since the start, prompt included; beyond the context when the window slides."""
-        return len(self._ids[0]) if self._ids else 0
+        """Tokens of the longest row since the start, prompt included; beyond the context when the window slides."""
+        return max(map(len, self._ids), default=0)
 
     @property
     def full(self) -> bool:
@@ -82,6 +83,20 @@ class Decoder:
         return logits.repeat(rows, 1)
 
     @torch.inference_mode()
+    def join(self, ids: Sequence[int]) -> Tensor:
+        """One more row, with a prompt of its own, beside those there are: logits (1, vocabulary) after its last token.
+
+        Raises what `prefill` raises.
+        """
+        other = Decoder(self.model, cache=self._cached, overflow=self.overflow, room=self._room)
+        logits = other.prefill(ids)
+        assert logits is not None  # nothing asked to interrupt it
+        self._ids += other._ids
+        if self._cache is not None and other._cache is not None:
+            self._cache = self._cache.join(other._cache)
+        return logits
+
+    @torch.inference_mode()
     def step(self, ids: Sequence[int]) -> Tensor:
         """Append one token a row: logits (rows, vocabulary) of what follows.
 
@@ -90,28 +105,31 @@ class Decoder:
         if len(ids) != len(self._ids):
             raise UsageError(f"a step takes one token a row: {len(self._ids)}, not {len(ids)}.")
         self._check(self.length + 1)
-        before = self._start(self.length)
-        for row, token in zip(self._ids, ids, strict=True):
+        for number, (row, token) in enumerate(zip(self._ids, ids, strict=True)):
+            before = self._start(len(row))
             row.append(token)
-        if self._cache is not None and self._start(self.length) != before:
-            self._cache.rewind(0)
+            if self._cache is not None and self._start(len(row)) != before:
+                self._cache.rewind(0, number)
         logits = self._compute()
         assert logits is not None  # nothing asked to interrupt it
         return logits
 
-    def rewind(self, length: int) -> None:
-        """Forget the tokens at `length` and after it; at least one must stay. The next `step` goes on from there."""
-        if not 1 <= length <= self.length:
-            raise UsageError(f"a sequence of {self.length} tokens cannot be rewound to {length}.")
-        moved = self._start(length) != self._start(self.length)
-        for row in self._ids:
-            del row[length:]
-        if self._cache is not None:
-            # a window that began elsewhere has other positions: the next step fills the cache again
-            self._cache.rewind(0 if moved else min(self._cache.length, length - self._start(length)))
+    def rewind(self, length: int, row: int | None = None) -> None:
+        """Forget the tokens at `length` and after it, in one row or in all; at least one must stay. The next `step` goes on from there."""
+        for number in range(self.rows) if row is None else (row,):
+            ids = self._ids[number]
+            if not 1 <= length <= len(ids):
+                raise UsageError(f"a sequence of {len(ids)} tokens cannot be rewound to {length}.")
+            moved = self._start(length) != self._start(len(ids))
+            del ids[length:]
+            if self._cache is not None:
+                # a window that began elsewhere has other positions: the next step fills the cache again
+                cached = int(self._cache.lengths[number])
+                self._cache.rewind(0 if moved else min(cached, length - self._start(length)), number)
 
+    @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order; the memory of the others is freed."""
+        """Go on with these rows only, in this order; the place of the others is free."""
         if not rows or not all(0 <= row < self.rows for row in rows):
             raise UsageError(f"of {self.rows} rows, {list(rows)} cannot be kept.")
         if list(rows) == list(range(self.rows)):
@@ -138,14 +156,27 @@ class Decoder:
 
     def _compute(self, interrupted: Callable[[], bool] | None = None) -> Tensor | None:
         """Logits (rows, vocabulary) after the last token, computing what the cache does not hold yet."""
-        start = self._start(self.length)
-        cached = self._cache.length if self._cache is not None else 0
-        window = torch.tensor([row[start + cached :] for row in self._ids], dtype=torch.int64, device=self.model.device)
+        windows = [row[self._start(len(row)) :] for row in self._ids]
         if self._cache is None:
-            return self.model(window, None, last=True)[:, -1]
+            if len({len(window) for window in windows}) == 1:
+                return self.model(self._tensor(windows), None, last=True)[:, -1]
+            return torch.cat([self.model(self._tensor([window]), None, last=True)[:, -1] for window in windows])
+        pending = [window[cached:] for window, cached in zip(windows, self._cache.lengths.tolist(), strict=True)]
+        if not self._cache.even or len({len(tokens) for tokens in pending}) > 1:
+            for number, tokens in enumerate(pending):  # a row that lags behind is brought to its last token
+                if len(tokens) > 1:
+                    self._fill([tokens[:-1]], self._cache.row(number), None)
+            pending = [tokens[-1:] for tokens in pending]
+        return self._fill(pending, self._cache, interrupted)
+
+    def _fill(self, tokens: list[list[int]], cache: KVCache, interrupted: Callable[[], bool] | None) -> Tensor | None:
+        """Logits (rows, vocabulary) after as many tokens a row, a chunk at a time; the cache takes them in."""
         logits = None
-        for chunk in torch.split(window, CHUNK, dim=1):
+        for chunk in torch.split(self._tensor(tokens), CHUNK, dim=1):
             if interrupted is not None and interrupted():
                 return None
-            logits = self.model(chunk, self._cache, last=True)[:, -1]
+            logits = self.model(chunk, cache, last=True)[:, -1]
         return logits
+
+    def _tensor(self, tokens: list[list[int]]) -> Tensor:
+        return torch.tensor(tokens, dtype=torch.int64, device=self.model.device)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_CHECKPOINT = "fable-9m"
 DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
+WORTH_COMPILING = 1 << 25  # bytes of weights: the compiler's import and code take a second, in which a smaller model writes its text
 # bytes of weights: packing them to float16 takes as long as it saves in some 100 tokens, and a smaller
 # model's whole text is written sooner than that matters
 WORTH_PACKING = 1 << 26
@@ -78,7 +79,7 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
     checkpoint = open_checkpoint(folder)
     if precision == "auto":
         precision = _fastest_lossless(device, checkpoint.bytes)
-    held = find("precisions", precision)(device)
+    held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
     model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
     tokenizer = load_tokenizer(checkpoint.tokenizer_files)
     return Session(

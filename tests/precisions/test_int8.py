@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gencli import compiled
 from gencli.errors import UsageError
-from gencli.precisions import _fast
 from gencli.precisions import int8 as module
 from gencli.precisions.int8 import BLOCK, Int8, exact_integers, rounded
 
@@ -29,16 +29,16 @@ def random(*shape: int) -> torch.Tensor:
 @pytest.fixture(params=["integers", "floats", "compiled"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way a machine may compute: 8-bit activations, float32 weights for the moment, the extra `fast`."""
-    if request.param == "compiled":
-        if _fast.compiled("int8") is None:
-            pytest.skip("the extra `fast` is not installed, or torch does not compute with libgomp")
-        monkeypatch.setattr(module, "exact_integers", lambda: False)  # so it takes many rows too
-        return "compiled"
-    monkeypatch.setattr(_fast, "compiled", lambda _: None)
+    if request.param == "compiled" and not compiled.available():
+        pytest.skip("the extra `fast` is not installed, or not for this machine")
     if request.param == "integers" and not exact_integers():
         pytest.skip("this processor's product of 8-bit numbers saturates")
     monkeypatch.setattr(module, "exact_integers", lambda: request.param == "integers")
     return str(request.param)
+
+
+def int8(way: str) -> Int8:
+    return Int8(fast=way == "compiled")
 
 
 LARGEST_ERROR = {"integers": 0.02, "floats": 1e-5, "compiled": 2e-4}  # of the results' deviation
@@ -53,7 +53,7 @@ def test_a_product_is_that_of_the_rounded_weights(way: str, rows: int, biased: b
     bias, x = random(shape[0]) if biased else None, random(rows, shape[1])
     numbers, scales = rounded(weight)
     expected = x.double() @ (numbers.double() * scales.double()[:, None]).t() + (bias.double() if bias is not None else 0)
-    got = Int8().linear(weight, bias)(x)
+    got = int8(way).linear(weight, bias)(x)
     assert got.dtype == torch.float32
     error = (got - expected).square().mean().sqrt() / max(1.0, expected.square().mean().sqrt())
     assert error < LARGEST_ERROR[way]
@@ -85,19 +85,17 @@ def test_no_sum_overflows(way: str, size: float, alike: bool) -> None:
     weight = torch.ones(8, width)
     x = torch.full((1, width), size) if alike else torch.zeros(1, width).index_fill_(1, torch.tensor([7]), size)
     expected = torch.full((1, 8), (width if alike else 1) * size)
-    torch.testing.assert_close(Int8().linear(weight)(x), expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(int8(way).linear(weight)(x), expected, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("rows", [1, 20])
 def test_a_row_is_the_same_in_every_company(way: str, rows: int) -> None:
-    product, x = Int8().linear(random(300, 200)), random(3, 200)
+    product, x = int8(way).linear(random(300, 200)), random(3, 200)
     company = torch.cat([x, 1000 * random(rows, 200)])
     if way == "floats":
         torch.testing.assert_close(product(x), product(company)[:3], atol=1e-4, rtol=0)
-    elif way == "integers":
-        assert torch.equal(product(x), product(company)[:3])
     else:
-        assert torch.equal(product(x), product(company[: min(len(company), 16)])[:3])
+        assert torch.equal(product(x), product(company)[:3])
 
 
 @pytest.mark.parametrize("damage", [torch.nan, torch.inf])
@@ -105,18 +103,18 @@ def test_a_row_is_the_same_in_every_company(way: str, rows: int) -> None:
 def test_what_is_no_number_shows(way: str, damage: float, rows: int) -> None:
     x = random(rows, 40)
     x[0, 3] = damage
-    got = Int8().linear(random(20, 40))(x)
+    got = int8(way).linear(random(20, 40))(x)
     assert not got[0].isfinite().any()
     assert got[1:].isfinite().all()
 
 
 def test_nothing_in_is_nothing_out(way: str) -> None:
-    assert (Int8().linear(random(20, 40))(torch.zeros(1, 40)) == 0).all()
-    assert (Int8().linear(torch.zeros(20, 40))(random(1, 40)) == 0).all()
+    assert (int8(way).linear(random(20, 40))(torch.zeros(1, 40)) == 0).all()
+    assert (int8(way).linear(torch.zeros(20, 40))(random(1, 40)) == 0).all()
 
 
 def test_threads_do_not_matter(way: str) -> None:
-    product, x, threads = Int8().linear(random(1000, 300)), random(1, 300), torch.get_num_threads()
+    product, x, threads = int8(way).linear(random(1000, 300)), random(1, 300), torch.get_num_threads()
     found: list[torch.Tensor] = []
     try:
         for count in (1, 2, 3):

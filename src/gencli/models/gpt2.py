@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from gencli.attention import Linear
     from gencli.cache import KVCache
     from gencli.formats import Tensors
-    from gencli.layers import Block, Linear
+    from gencli.layers import Block
     from gencli.precisions import Precision
 
 
@@ -121,7 +122,8 @@ class Gpt2:
 
 
 def _block(config: Gpt2Config, weights: Weights, precision: Precision, layer: int) -> Block:
-    from gencli.layers import MLP, Attention, Block, LayerNorm, activation
+    from gencli.attention import Attention
+    from gencli.layers import MLP, Block, LayerNorm, activation
 
     def linear(name: str) -> Linear:
         # the file has (in, out): the transposed view is (out, in) without a copy

@@ -12,9 +12,10 @@ from gencli.models import MOST_LAYERS, Facts, Layout, Settings, Shape, Weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gencli.attention import Linear
     from gencli.cache import KVCache
     from gencli.formats import Tensors
-    from gencli.layers import Block, Linear
+    from gencli.layers import Block
     from gencli.precisions import Precision
 
 
@@ -112,7 +113,8 @@ class Llama:
     model_types: ClassVar[tuple[str, ...]] = ("llama",)
 
     def __init__(self, config: LlamaConfig, weights: Weights, precision: Precision) -> None:
-        from gencli.layers import Embedding, RMSNorm, Rotary, Transformer
+        from gencli.attention import Rotary
+        from gencli.layers import Embedding, RMSNorm, Transformer
 
         self.vocab_size, self.context, self.layers, self.kv_heads, self.head_dim = config.facts
         table = precision.hold(weights["embed_tokens.weight"])
@@ -140,7 +142,8 @@ class Llama:
 
 
 def _block(config: LlamaConfig, weights: Weights, precision: Precision, prefix: str) -> Block:
-    from gencli.layers import Attention, Block, GatedMLP, RMSNorm, activation
+    from gencli.attention import Attention
+    from gencli.layers import Block, GatedMLP, RMSNorm, activation
 
     def linear(*names: str) -> Linear:
         """One product for weights that are multiplied with the same numbers."""

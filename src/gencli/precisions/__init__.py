@@ -23,8 +23,11 @@ class Precision(Protocol):
     bytes_per_weight: ClassVar[float]
     loss: ClassVar[float]
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Raises `UsageError` where this machine or `device` cannot compute with it."""
+    def __init__(self, device: str = "cpu", fast: bool = True) -> None:
+        """`fast`: compiled products where they are to be had (the extra `fast`), which take a second to come up.
+
+        Raises `UsageError` where this machine or `device` cannot compute with it.
+        """
         ...
 
     def hold(self, table: Tensor) -> Tensor:

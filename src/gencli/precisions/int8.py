@@ -1,8 +1,8 @@
 """Weights in 8 bits with a scale an output: half of float16's memory, and faster for it. Knows no model.
 
-Many rows of activations are rounded to 8 bits too, each with a scale of its own, where the processor's
-whole-number product is exact (VNNI and its like), else the weights become float32 for the moment of
-the product. One row goes through the extra `fast` where it is installed, with activations of 16 bits.
+With the extra `fast` activations are rounded to 16 bits, each row with a scale of its own. Without it they
+are rounded to 8 bits where the processor's whole-number product is exact (VNNI and its like), else the
+weights become float32 for the moment of the product.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gencli import compiled
 from gencli.errors import UsageError
-from gencli.precisions._fast import FewRows, compile_meanwhile
 
 LARGEST = 127
-FEW_ROWS = 16  # up to which the compiled product beats weights that are made float32 first
 BLOCK = 1 << 22  # weights that are float32 at a time: bounds what a product takes beside the model
 
 
@@ -29,11 +28,12 @@ class Int8:
     bytes_per_weight: ClassVar[float] = 1
     loss: ClassVar[float] = 0.06
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", fast: bool = True) -> None:
         if device != "cpu":
             raise UsageError("precision int8 computes on processors only; choose float32 here.")
-        self._exact = exact_integers()
-        compile_meanwhile("int8")
+        self._fast = fast and compiled.available()
+        if self._fast:
+            compiled.compile_meanwhile("int8")
 
     def hold(self, table: Tensor) -> Tensor:
         return table  # few of its rows are read at a time: they stay in the file, unrounded
@@ -41,10 +41,12 @@ class Int8:
     def linear(self, weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
         weights, scales = rounded(weight)
         bias = bias.float().contiguous() if bias is not None else None
+        if self._fast:
+            return compiled.product("int8", weights, scales, bias)
         # of a single input the integer product mistakes the layout
-        exact = self._exact and weight.shape[1] > 1
-        many = _integers(weights, scales, bias) if exact else partial(_floats, weights, scales, bias)
-        return FewRows("int8", weights, scales, bias, many, 1 if exact else FEW_ROWS)
+        if weight.shape[1] > 1 and exact_integers():
+            return _integers(weights, scales, bias)
+        return partial(_floats, weights, scales, bias)
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:

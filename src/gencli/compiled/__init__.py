@@ -1,0 +1,53 @@
+"""What the extra `fast` adds: products, and whole decode steps, compiled for this processor. Knows no model; loads Numba only when asked.
+
+`products(kind)` compiles once per machine and keeps the code in Numba's cache; a program is a list of
+instructions that a team of threads carries out without going back to Python.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gencli.compiled.program import Product
+
+NEEDED = ("avx2", "fma", "f16c")  # what the tiles are made of
+
+
+@cache
+def available() -> bool:
+    """Whether the extra is installed, this processor has what it needs, and torch computes with libgomp."""
+    try:
+        import llvmlite.binding
+        import numba  # noqa: F401  # the extra may be half there
+    except ImportError:
+        return False
+    features = llvmlite.binding.get_host_cpu_features()
+    if not all(features.get(name) for name in NEEDED):
+        return False
+    from gencli.compiled.program import team
+
+    return team() is not None
+
+
+def product(kind: str, weight: Tensor, scales: Tensor | None = None, bias: Tensor | None = None) -> Product:
+    """x (N, in) float32 -> (N, out) float32 for `weight` (out, in) of this kind; `scales` and `bias` (out,) are float32."""
+    from gencli.compiled.program import Product, weights
+
+    return Product(weights(kind, weight, scales, bias))
+
+
+def compile_meanwhile(kind: str) -> None:
+    """Have the code ready soon, while a checkpoint is read."""
+
+    def work() -> None:
+        if available():
+            from gencli.compiled.program import code
+
+            code(kind)
+
+    threading.Thread(target=work, name="gencli-compile", daemon=True).start()
