@@ -35,7 +35,7 @@ class Sample:
         for memory, token_id in zip(self.memories, ids, strict=True):
             memory.append(token_id)
         self._logits, self._last = None, ids
-        return Step(ids, passed)
+        return Step(ids, passed, final)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows only; the others' place in the cache is freed."""
