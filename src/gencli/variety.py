@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gencli.gathering import Written
@@ -43,7 +43,7 @@ class Variety:
     distinct: tuple[Estimate | None, ...]
     loops: Estimate
     entropy: Estimate | None
-    endings: Mapping[str, int]
+    endings: dict[str, int]
 
 
 def variety(samples: Sequence[Written]) -> Variety:
