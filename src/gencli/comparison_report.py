@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gencli.comparison import Comparison, Contender, Point
     from gencli.variety import Estimate
 
-PIPE_WIDTH = 100  # columns where there is no terminal to ask
 NARROWEST, WIDEST = 6, 24  # cells of a bar; with less room there is none
 MARK = "▸"
 GAP = "  "
@@ -57,7 +56,7 @@ def _text(contender: Contender, is_first: bool, width: int | None, palette: Pale
     same = (
         ""
         if is_first
-        else f" · the same text ({run.reason.replace('_', ' ')})"
+        else " · the same text"
         if run.parts_at is None
         else f" · parts at step {run.parts_at}"
     )
@@ -95,7 +94,7 @@ def _table(comparison: Comparison, width: int | None, palette: Palette) -> list[
     if width is not None:
         sizes[0] = max(8, min(sizes[0], width - sum(sizes[1:]) - 3 * len(GAP)))
     used = sum(sizes) + 4 * len(GAP)
-    room = min(WIDEST, (width or PIPE_WIDTH) - used)
+    room = WIDEST if width is None else min(WIDEST, width - used)
     lines = [palette("head", _cut(_aligned(HEADER, sizes), width))]
     for *columns, distance in rows:
         drawn = palette("final", bar(distance, room)) if room >= NARROWEST else ""

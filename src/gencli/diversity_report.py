@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from gencli.diversity import Measured, Survey
     from gencli.variety import Estimate
 
-PIPE_WIDTH = 100  # columns where there is no terminal to ask
 NARROWEST, WIDEST = 6, 40  # cells of a bar; with less room there is none
 SHADE = "▒"
 GAP = "  "
@@ -70,7 +69,7 @@ def _row(name: str, estimate: Estimate | None, label: int, most: float, key: str
         return _cut(f"  {fit(name, label)}{GAP}      - (no text is that long)", width)
     value, between = _numbers(estimate, key)
     line = f"  {fit(name, label)}{GAP}{value}{GAP}{between}"
-    room = min(WIDEST, (width or PIPE_WIDTH) - cells(line) - len(GAP))
+    room = WIDEST if width is None else min(WIDEST, width - cells(line) - len(GAP))
     if room < NARROWEST:
         return _cut(line.rstrip(), width)
     low, high = (estimate.value, estimate.value) if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)

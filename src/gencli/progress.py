@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from gencli.bar import bar, fit
-from gencli.terminal import Messages
+from gencli.terminal import Messages, visible
 
 LINE_SECONDS = 0.1
 BAR_CELLS = 24
@@ -25,7 +25,7 @@ class Progress:
         """Show a text."""
         if self._shows:
             columns, _ = self._messages.size()
-            self._messages.raw(f"\r{fit(text, columns - 1).rstrip(' ')}\x1b[K")
+            self._messages.raw(f"\r{fit(visible(text, on_one_line=True), columns - 1).rstrip(' ')}\x1b[K")
 
     def share(self, share: float, text: str) -> None:
         """Show how much is done (0 to 1), of what, and how long the rest will take at this pace."""
