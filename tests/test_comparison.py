@@ -83,7 +83,8 @@ def test_points_are_a_slow_walk_along_the_first_ones_texts(session, pair):
             assert (point.first_prob, point.prob) == pytest.approx((one[token], other[token]), abs=1e-5)
             counts = (len(kept[0] & kept[1]), len(kept[0] - kept[1]), len(kept[1] - kept[0]))
             # a batch's logits may differ in the last bit, and with them one token at the border of a cut
-            assert all(abs(ours - theirs) <= 1 for ours, theirs in zip((point.kept, point.only_first, point.only_other), counts, strict=True))
+            ours = (point.kept, point.only_first, point.only_other)
+            assert all(abs(mine - theirs) <= 1 for mine, theirs in zip(ours, counts, strict=True))
 
 
 def test_means_are_those_of_the_points(pair):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from scipy.spatial.distance import jensenshannon
 from gencli.candidates import Candidates
 from gencli.distances import jensen_shannon, kept_sets, redrawn
 from gencli.drawing import draw
+
 
 @st.composite
 def pairs(pick: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +65,7 @@ def test_what_the_same_number_draws(pair):
     one, other = pair
     ends = sorted({0.0, 1.0, *one.cumsum(1)[0].clamp(0, 1).tolist(), *other.cumsum(1)[0].clamp(0, 1).tolist()})
     changed = 0.0
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         number = (start + end) / 2
         drawn = [draw(Candidates(each.log()), [number])[0] for each in pair]
         changed += (end - start) * (drawn[0] != drawn[1])

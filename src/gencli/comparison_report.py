@@ -53,13 +53,7 @@ def _text(contender: Contender, is_first: bool, width: int | None, palette: Pale
     """A name, what it is, and what it wrote on the first noise, marked where it parts from the first one's."""
     run = contender.runs[0]
     name = visible(contender.name, on_one_line=True)
-    same = (
-        ""
-        if is_first
-        else " · the same text"
-        if run.parts_at is None
-        else f" · parts at step {run.parts_at}"
-    )
+    same = "" if is_first else " · the same text" if run.parts_at is None else f" · parts at step {run.parts_at}"
     known = "" if contender.pipeline == contender.name else f" · {visible(contender.pipeline, on_one_line=True)}"
     title = palette("head", _cut(name + same + known, width))
     if is_first or run.parts_after is None:
@@ -102,8 +96,9 @@ def _table(comparison: Comparison, width: int | None, palette: Palette) -> list[
     name = visible(first.name, on_one_line=True)
     notes = [
         "parts at step: the first token that differs, the median over the noises (luck: over pairs of them).",
-        f"other token: after the same text, how often the same noise draws another token from this setting than from {name}; luck: how "
-        f"often other noise draws another one from {name} itself. Near 0 a setting changes little, near luck as much as a new seed.",
+        f"other token: after the same text, how often the same noise draws another token from this setting than from {name}; "
+        f"luck: how often other noise draws another one from {name} itself. Near 0 a setting changes little, near luck as much as "
+        "a new seed, above it more.",
         f"JS distance: Jensen-Shannon, 0 equal to 1 disjoint, the mean along {name}'s tokens (95 %, jackknife over noises).",
     ]
     told = notes if width is None else [line for note in notes for line in textwrap.wrap(note, max(20, width))]

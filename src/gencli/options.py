@@ -135,7 +135,7 @@ def model_options(function: Function) -> Function:
             "--threads",
             "Model",
             threads,
-            f"How many CPU threads compute. [1 to {MOST_THREADS}; default: 1 for a small model, else torch's choice]",
+            f"How many CPU threads compute. [1 to {MOST_THREADS}; default: 1 for a small model and few samples, else torch's choice]",
         ),
     )(function)
     return decorated

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gencli.variations import Variation
 
 SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
+MANY_ROWS = 64  # samples at once that make even such a step worth a second thread
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
 
 
@@ -43,7 +44,8 @@ class Request:
         from gencli.loading import load
 
         params = self.params
-        threads = params["threads"] or (1 if self.checkpoint_bytes < SMALL_CHECKPOINT else None)
+        small = self.checkpoint_bytes < SMALL_CHECKPOINT and params.get("samples", 1) < MANY_ROWS
+        threads = params["threads"] or (1 if small else None)
         session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=threads)
         gc.freeze()  # what was imported stays: no later collection needs to walk it
         gc.enable()

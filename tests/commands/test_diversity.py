@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import re
+import signal
+import time
+from subprocess import DEVNULL, PIPE
 
 import jsonschema
 import pytest
@@ -69,6 +72,21 @@ def test_a_terminal_sees_a_bar_and_then_only_the_table(shell):
     quiet, code = on_a_terminal(shell, (*SMALL, "--quiet", PROMPT))
     assert code == 0
     assert b"loading" not in quiet
+
+
+def test_an_interrupt_ends_it_and_leaves_nothing(shell):
+    process = shell.popen(*SMALL, "--samples", "5000", "--max-new-tokens", "200", PROMPT, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_reader_that_went_is_no_error(shell):
+    words = " ".join(f"'{word}'" for word in SMALL)
+    done = shell.sh(f"gencli {words} --format json '{PROMPT}' | true; exit ${{PIPESTATUS[0]}}")
+    assert done.code in (0, 141)
+    assert done.err == ""
 
 
 def test_gates_fail_a_survey_as_they_fail_a_run(shell):
