@@ -16,9 +16,10 @@ from gencli.candidates import Candidates
 from gencli.comparison import Comparison, compare, parting
 from gencli.errors import UsageError
 from gencli.events import Token
-from gencli.generation import Options, bound, run
+from gencli.generation import Options, run, vocabulary_of
 from gencli.loading import load
 from gencli.memory import Memory
+from gencli.pipeline import Pipeline
 from gencli.preset import Preset
 from gencli.schema import report_schema
 from gencli.variations import Variation
@@ -64,7 +65,7 @@ def test_runs_are_free_and_those_of_each_setting_alone(session, pair):
 
 def test_points_are_a_slow_walk_along_the_first_ones_texts(session, pair):
     presets = [setting("", text).preset for text in (CREATIVE, NARROW)]
-    pipelines = [bound(session, preset)[0] for preset in presets]
+    pipelines = [Pipeline(preset.stages()).bind(vocabulary_of(session, preset)) for preset in presets]
     points = {(point.sample, point.step): point for point in pair.contenders[1].points}
     assert len(points) == sum(len(run.ids) for run in pair.contenders[0].runs)
     prompt = session.tokenizer.encode(PROMPT)
@@ -106,7 +107,7 @@ def test_where_texts_part(pair):
 def test_luck_is_the_first_setting_under_other_noise(session, pair):
     first = pair.contenders[0]
     assert pair.luck.parts_at == tuple(parting(one.ids, other.ids) for one, other in combinations(first.runs, 2))
-    (pipeline,) = (bound(session, setting("", CREATIVE).preset)[0],)
+    pipeline = Pipeline(setting("", CREATIVE).preset.stages())
     again = []
     for ran in first.runs:
         for step in range(len(ran.ids)):
@@ -154,6 +155,22 @@ def test_the_context_may_slide_and_end(session):
     assert ended.contenders[0].runs[0].reason == "context"
     slid = compare(session, long, settings, Options(samples=1, seed=1, overflow="slide"))
     assert len(slid.contenders[1].points) == len(slid.contenders[0].runs[0].ids) > len(ended.contenders[0].runs[0].ids)
+
+
+def test_stages_that_listen_hear_of_the_given_tokens(session, monkeypatch):
+    heard = []
+    drawn = Pipeline.drawn
+
+    def listening(self, final, ids, memories):
+        heard.append((self.names, memories[0].step, tuple(ids)))
+        drawn(self, final, ids, memories)
+
+    settings = [setting("one", CREATIVE, 3), setting("two", NARROW, 3)]
+    monkeypatch.setattr(Pipeline, "drawn", listening)
+    found = compare(session, PROMPT, settings, Options(samples=1, seed=1))
+    ids = found.contenders[0].runs[0].ids
+    walked = [each for each in heard if each[0] == ("temperature", "top_p")][3:]  # after its own run
+    assert walked == [(("temperature", "top_p"), step, (token,)) for step, token in enumerate(ids)]
 
 
 def test_json_is_its_schema(pair):

@@ -20,9 +20,10 @@ from gencli.distances import jensen_shannon, kept_sets, redrawn
 from gencli.errors import UsageError
 from gencli.events import Started
 from gencli.gathering import Written, gathered
-from gencli.generation import LARGEST_SEED, Options, bound, run
+from gencli.generation import LARGEST_SEED, Options, run, vocabulary_of
 from gencli.loading import Session
 from gencli.memory import Memory
+from gencli.pipeline import Pipeline
 from gencli.prompting import Prompt, apply_template
 from gencli.variations import Variation, pipeline_words
 from gencli.variety import Estimate, mean_of_all
@@ -180,7 +181,7 @@ def _walk(
     prompts = [each.started.prompt_ids for each in written]
     decoders = {ids: session.decoder(cache=options.cache, overflow="slide", room=len(ids) + longest) for ids in prompts}
     logits = {ids: decoder.prefill(ids, len(texts)) for ids, decoder in decoders.items()}
-    pipelines = [bound(session, each.setting.preset)[0] for each in written]
+    pipelines = [_pipeline(session, each.setting) for each in written]
     seed, numbers = written[0].started.seed, [each.sample for each in written[0].texts]
     memories = [[Memory(ids, seed, number) for number in numbers] for ids in prompts]
     rows = list(range(len(texts)))
@@ -198,12 +199,17 @@ def _walk(
             values = logits[ids]
             assert values is not None  # nothing interrupts it
             finals.append(pipeline(Candidates(values), remembered))
+            pipeline.drawn(finals[-1], tokens, remembered)  # what listens hears of the given token as of a drawn one
             for memory, token in zip(remembered, tokens, strict=True):
                 memory.append(token)
         yield step, rows, finals
         told((step + 1) / longest)
         if step + 1 < longest:
             logits = {ids: decoder.step(tokens) for ids, decoder in decoders.items()}
+
+
+def _pipeline(session: Session, setting: Variation) -> Pipeline:
+    return Pipeline(setting.preset.stages()).bind(vocabulary_of(session, setting.preset))
 
 
 def _measure(

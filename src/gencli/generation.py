@@ -104,8 +104,9 @@ class _Plan:
 def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Options) -> _Plan:
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
-    pipeline, vocabulary = bound(session, preset)
+    vocabulary = vocabulary_of(session, preset)
     prompt_ids, room = _prompt_ids(session, prompt, options.overflow)
+    pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie in 0 .. {LARGEST_SEED}, not {seed}.")
@@ -124,16 +125,10 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
     return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
 
 
-def bound(session: Session, preset: Preset) -> tuple[Pipeline, Vocabulary]:
-    """A preset's pipeline bound to the session's vocabulary, and that vocabulary with the preset's end tokens; raises `UsageError`."""
-    vocabulary = _with_end_tokens(session, preset.get("end_tokens", ()))
-    return Pipeline(preset.stages()).bind(vocabulary), vocabulary
-
-
-def _with_end_tokens(session: Session, more: tuple[str | int, ...]) -> Vocabulary:
-    """The vocabulary, with the preset's end tokens beside the checkpoint's own."""
+def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
+    """The vocabulary, with the preset's end tokens beside the checkpoint's own. Raises `UsageError` for one that is no single token."""
     vocabulary, ends = session.vocabulary, set(session.vocabulary.end_ids)
-    for token in more:
+    for token in preset.get("end_tokens") or ():
         ids = [token] if isinstance(token, int) else encode_pieces(session.tokenizer, [(token, True)])
         if len(ids) != 1 or not 0 <= ids[0] < vocabulary.size:
             raise UsageError(f"end_tokens: {token!r} is not one token of this checkpoint (it is {ids}).")

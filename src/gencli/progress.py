@@ -1,4 +1,4 @@
-"""What is being done, as one line on stderr that the next one overwrites; only where a person watches. Knows no work."""
+"""How far a long task is, as one line on stderr that the next one overwrites; only where a person watches. Knows no task."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from collections.abc import Callable
 from gencli.bar import bar, fit
 from gencli.terminal import Messages, visible
 
-LINE_SECONDS = 0.1
-BAR_CELLS = 24
+SOONEST, OFTEN = 0.3, 0.1  # seconds: until a bar is shown at all, and between two of them
+BAR = 24  # cells
+TELLING = 0.02  # the share that must be done before the time left can be told
 
 
 class Progress:
-    """A line that tells of long work: `tell(text)` at once, `share(share, text)` with a bar, ten times a second at most."""
+    """Shows texts or bars, each in the place of the one before."""
 
     def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
         self._messages, self._clock = messages, clock
         self._shows = messages.draws and not messages.quiet
         self._began = clock()
-        self._written = -LINE_SECONDS
+        self._next = self._began + SOONEST
+        self._shown = False
 
-    def tell(self, text: str) -> None:
-        """Show a text."""
+    def __call__(self, text: str) -> None:
+        """Show a text at once."""
         if self._shows:
             columns, _ = self._messages.size()
             self._messages.raw(f"\r{fit(visible(text, on_one_line=True), columns - 1).rstrip(' ')}\x1b[K")
+            self._shown = True
 
-    def share(self, share: float, text: str) -> None:
-        """Show how much is done (0 to 1), of what, and how long the rest will take at this pace."""
+    def share(self, text: str, done: float, total: float = 1) -> None:
+        """Show how much of it is done, and how long the rest takes at this pace, if it takes long and not too often."""
         now = self._clock()
-        if not self._shows or now - self._written < LINE_SECONDS:
-            return
-        self._written = now
-        left = f" · {(now - self._began) * (1 - share) / share:.0f} s left" if share > 0.02 else ""
-        self.tell(f"{fit(bar(share, BAR_CELLS), BAR_CELLS)} {share:4.0%}{left} · {text}")
+        if self._shows and now >= self._next:
+            self._next, share = now + OFTEN, done / total
+            parts = f" of {total:,}" if total > 1 else ""
+            left = f", {(now - self._began) * (1 - share) / share:.0f} s left" if share >= TELLING else ""
+            self(f"{text} {fit(bar(share, BAR), BAR)} {int(100 * share):3d} %{parts}{left}")
 
     def clear(self) -> None:
-        """Leave nothing of it."""
-        if self._shows:
+        if self._shown:
+            self._shown = False
             self._messages.raw("\r\x1b[K")

@@ -65,7 +65,7 @@ def test_a_terminal_sees_a_bar_and_then_only_the_table(shell):
     assert code == 0
     progress, _, table = written.decode().rpartition("\r\x1b[K")
     assert "\rloading the model\x1b[K" in progress
-    assert re.search(r"\r█[^\r]*%[^\r]* · temperature=[01]\x1b\[K", progress)
+    assert re.search(r"\rtemperature=[01] [^\r]*%[^\r]*\x1b\[K", progress)
     assert "\n" not in progress
     assert "unique texts" in table
     assert "%" in table

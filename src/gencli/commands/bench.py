@@ -94,7 +94,7 @@ def bench(context: click.Context, /, **params: Any) -> None:
     load = Request(Prompt.of(""), Preset(), params, checkpoint.bytes).load  # as `generate` loads, threads and all
     progress = Progress(Messages(params["quiet"]))
     try:
-        report = measure(checkpoint, load, asked, process_start(), lambda text: progress.tell(f"measuring: {text}"))
+        report = measure(checkpoint, load, asked, process_start(), lambda text: progress(f"measuring: {text}"))
     finally:
         progress.clear()
     output = Output()

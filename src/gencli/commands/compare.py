@@ -54,11 +54,11 @@ def compare(context: click.Context, /, form: str, top: int, quiet: bool, **param
     messages, output = Messages(quiet), Output()
     progress = Progress(messages)
     try:
-        progress.tell("loading the model")
+        progress("loading the model")
         session = request.load()
         from gencli.comparison import compare as compared
 
-        comparison = compared(session, request.prompt, settings, request.options(None), progress.share)
+        comparison = compared(session, request.prompt, settings, request.options(None), lambda share, name: progress.share(name, share))
     finally:
         progress.clear()
     {"table": _write_table, "json": _write_json, "csv": _write_csv}[form](comparison, top, output)

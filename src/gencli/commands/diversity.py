@@ -49,11 +49,11 @@ def diversity(context: click.Context, /, form: str, quiet: bool, **params: Any) 
     messages, output = Messages(quiet), Output()
     progress = Progress(messages)
     try:
-        progress.tell("loading the model")
+        progress("loading the model")
         session = request.load()
         from gencli.diversity import survey
 
-        found = survey(session, request.prompt, settings, request.options(None), progress.share)
+        found = survey(session, request.prompt, settings, request.options(None), lambda share, name: progress.share(name, share))
     finally:
         progress.clear()
     from gencli.bar import Palette
