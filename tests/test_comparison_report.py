@@ -58,7 +58,7 @@ def test_on_a_terminal_only_its_own_text_is_coloured():
 def test_distances_and_luck_stand_side_by_side():
     lines = comparison_lines(FOUND, None, Palette())
     cold = next(line for line in lines if line.startswith("cold   "))
-    luck = next(line for line in lines if line.startswith("luck: warm, other noise"))
+    luck = next(line for line in lines if line.startswith("luck: other noise"))
     assert cold.split() == ["cold", "1", "17.5%", "0.350", "(0.300", "to", "0.400)", *cold.split()[-1:]]
     assert cold.count("█") == 8  # of 24 cells, 35 %
     assert "4 (1 of 3 never)" in luck

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 6, 24  # cells of a bar; with less room there is none
 MARK = "▸"
 GAP = "  "
+LUCK = "luck: other noise"
 HEADER = ("", "parts at step", "other token", "JS distance")
 
 
@@ -66,7 +67,7 @@ def _text(contender: Contender, is_first: bool, width: int | None, palette: Pale
     for line in lines:  # only what is its own is coloured, wherever the lines break
         before, after = line[: max(0, left)], line[max(0, left) :]
         left -= len(line)
-        painted.append("  " + before + palette("chosen", after).rstrip(" "))
+        painted.append(("  " + before + palette("chosen", after)).rstrip(" "))
     return [title, *painted]
 
 
@@ -82,8 +83,7 @@ def _table(comparison: Comparison, width: int | None, palette: Palette) -> list[
         )
         for each in others
     ]
-    luck = f"luck: {visible(first.name, on_one_line=True)}, other noise"
-    rows.append((luck, _steps(comparison.luck.parts_at), _share(comparison.luck.changed), "0 (the same setting)", 0.0))
+    rows.append((LUCK, _steps(comparison.luck.parts_at), _share(comparison.luck.changed), "0 (the same setting)", 0.0))
     sizes = [max(cells(row[column]) for row in [HEADER, *(each[:4] for each in rows)]) for column in range(4)]
     if width is not None:
         sizes[0] = max(8, min(sizes[0], width - sum(sizes[1:]) - 3 * len(GAP)))
@@ -112,7 +112,7 @@ def _most(contender: Contender, first: Contender, top: int, width: int | None, p
     if not shown:
         return []
     one, other = (visible(each.name, on_one_line=True) for each in (first, contender))
-    rows = [("step", "token", one, other, "JS distance", "kept by both", "only first", "only this"), *map(_row, shown)]
+    rows = [("step", "token", "first", "this", "JS distance", "kept by both", "only first", "only this"), *map(_row, shown)]
     sizes = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [_aligned(row, sizes) for row in rows]
     title = f"where {other} differs most along {one}'s text"

@@ -143,8 +143,8 @@ def model_options(function: Function) -> Function:
 
 def variation_options(function: Function) -> Function:
     """--preset, several; --set with lists; --variant; and every flag of `stage_options`, for all of them."""
-    presets = "A preset by name (`gencli presets list`), or a YAML file; --set temperature=0.5,1 makes one setting of each value. [several]"
-    variant = "One more setting: the first one with these changed. [several]"
+    presets = "A preset by name (`gencli presets list`), or a YAML file; each is a setting. [several]"
+    variant = "One more setting: the first one with these changed; --set temperature=0.5,1 makes one of each value. [several]"
     decorated: Function = all_of(
         option("--preset", "Pipeline", Name(complete_presets, files=True), presets, "presets", multiple=True, metavar="NAME|PATH"),
         option("--variant", "Pipeline", Name(_stage_knobs), variant, "variants", multiple=True, metavar="STAGE=VALUE,..."),
@@ -161,7 +161,8 @@ def run_options(function: Function) -> Function:
 
 def sampling_options(samples: int = 1, tokens: int | None = None) -> Decorator[Any]:
     """`run_options` with other defaults: how many samples, and how many tokens where no preset says (None: 256 or what fits)."""
-    texts = option("--samples", "Run", _count, f"How many texts to write. [at least 1; default: {samples}]", default=samples)
+    whose = "each setting writes, on as many noises" if tokens else "to write"
+    texts = option("--samples", "Run", _count, f"How many texts {whose}. [at least 1; default: {samples}]", default=samples)
     longest = f"Longest text, in tokens. [at least 1; default: the preset's, else {tokens or '256 or what still fits'}]"
     return all_of(_SEED, texts, *_NOISE, option("--max-new-tokens", "Run", _count, longest), *_LIMITS)
 
