@@ -97,7 +97,8 @@ def rows_at_once(session: Session, length: int) -> int:
     """How many rows of `length` tokens a batch may hold."""
     model = session.model
     cache = 2 * 4 * model.layers * model.kv_heads * model.head_dim * min(length, session.context)
-    return max(1, min(MOST_ROWS, BATCH_BYTES // (cache + SCRATCH * model.vocab_size)))
+    # twice the cache: where rows end, those that go on are copied
+    return max(1, min(MOST_ROWS, BATCH_BYTES // (2 * cache + SCRATCH * model.vocab_size)))
 
 
 def _written(
