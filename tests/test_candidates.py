@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,18 @@ def test_the_normaliser_is_that_of_plain_python(row: list[float]) -> None:
     exact = math.log(math.fsum(math.exp(logit) for logit in row))
     assert float(candidates.log_total) == pytest.approx(exact, rel=1e-12, abs=1e-12)
     assert float(candidates.probs().sum()) == pytest.approx(1, rel=1e-12)
+
+
+@given(st.lists(st.sampled_from([-math.inf, -900.0, -30.0, 0.0, 1.0, 1e-6]) | st.floats(-50, 50), min_size=1, max_size=20))
+def test_entropy_is_scipys(row: list[float]) -> None:
+    logits = torch.tensor([[*row, 2.0], [*row[::-1], 50.0]])
+    probs = logits.double().softmax(dim=1).numpy()
+    assert Candidates(logits).entropy().tolist() == pytest.approx(scipy.stats.entropy(probs, base=2, axis=1).tolist(), abs=1e-5)
+
+
+def test_entropy_of_one_candidate_is_nothing_and_of_equals_their_number() -> None:
+    assert Candidates(torch.tensor([[1000.0, -math.inf]])).entropy().tolist() == [0.0]
+    assert Candidates(torch.zeros(2, 4096)).entropy().tolist() == [12.0, 12.0]
 
 
 def test_a_huge_logit_does_not_overflow() -> None:

@@ -167,6 +167,39 @@ def test_a_loop_ends_only_where_it_is_asked_for(session):
     assert (looped.reason, looped.new_tokens) == ("loop", 24)
 
 
+GATES = [({"min_prob": 0.02}, "min_prob"), ({"max_entropy": 4.5}, "max_entropy")]
+
+
+@pytest.mark.parametrize(("options", "name"), GATES)
+def test_a_gate_trips_at_the_first_token_beyond_it(session, options, name):
+    free = [event for event in events_of(session, tokens=40, detail=Detail()) if isinstance(event, Token)]
+    beyond = [math.exp(event.logprob) < 0.02 if name == "min_prob" else event.entropy > 4.5 for event in free]
+    events = events_of(session, tokens=40, **options)
+    finish = finish_of(events)
+    assert 0 < beyond.index(True) < 39
+    assert (finish.reason, finish.new_tokens) == ("gate", beyond.index(True) + 1)
+    assert ids_of(events) == [event.id for event in free[: finish.new_tokens]]
+    assert finish.stop.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("options", "name"), GATES)
+def test_a_gate_trips_the_same_traced_or_not_and_alone_or_in_a_batch(session, options, name):
+    batch = events_of(session, tokens=40, samples=4, **options)
+    traced = events_of(session, tokens=40, samples=4, detail=Detail(), **options)
+    assert [finish_of(batch, sample).stop for sample in range(4)] == [finish_of(traced, sample).stop for sample in range(4)]
+    for sample in range(4):
+        alone = finish_of(events_of(session, tokens=40, first_sample=sample, **options), sample)
+        assert (alone.reason, alone.new_tokens) == (finish_of(batch, sample).reason, finish_of(batch, sample).new_tokens)
+
+
+def test_the_entropy_is_told_without_any_detail(session):
+    told = [event for event in events_of(session, entropy=True, samples=2) if isinstance(event, Token)]
+    traced = [event for event in events_of(session, detail=Detail(), samples=2) if isinstance(event, Token)]
+    assert [event.entropy for event in told] == pytest.approx([event.entropy for event in traced], abs=1e-5)
+    assert {event.candidates for event in told} == {None}
+    assert {event.entropy for event in events_of(session) if isinstance(event, Token)} == {None}
+
+
 def test_an_interruption_finishes_every_sample(session):
     asked = iter([False] * 4 + [True] * 100)
     events = events_of(session, samples=3, tokens=50, interrupted=lambda: next(asked))

@@ -60,7 +60,7 @@ def test_help_is_in_sections_and_names_every_option_of_the_contract():
     flags = (
         "--checkpoint --precision --device --threads --seed --samples --first-sample --max-new-tokens --min-new-tokens --ignore-end --stop "
     )
-    flags += "--stop-inclusive --time-limit --no-cache --overflow --fail-on --stop-on --preset --set --pipeline "
+    flags += "--stop-inclusive --time-limit --no-cache --overflow --fail-on --stop-on --min-prob --max-entropy --preset --set --pipeline "
     flags += "--prompt-file --no-stdin --keep-newline --special"
     for flag in flags.split():
         assert f"  {flag} " in text

@@ -264,3 +264,10 @@ def test_every_shipped_preset_tells_how_its_order_was_chosen(name):
     text = (shipped.folder("configs") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert "order" in text.lower() or "first" in text.lower()
+
+
+def test_a_default_yields_to_what_is_said():
+    assert Preset().with_default("max_new_tokens", 40).settings == (("max_new_tokens", Value(40, "default")),)
+    said = Preset.loads("max_new_tokens: 7\nstop: [x]\n")
+    assert said.with_default("max_new_tokens", 40) == said
+    assert said.with_default("strategy", "sample").get("stop") == ("x",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from gencli.events import EVENTS, Candidate, Hashed, StageReport, Token, dumps, to_dict, to_json
-from gencli.schema import event_from, run_schema, schema
+from gencli.schema import event_from, report_schema, run_schema, schema
+from gencli.variety import Estimate, Variety
 from steps import FINISHED, STARTED, step, story
 
 VALIDATOR = Draft202012Validator(schema())
@@ -106,3 +107,13 @@ def test_json_holds_nothing_that_a_terminal_obeys(text):
 def test_any_token_comes_back(text, data, logprob):
     token = Token(3, 4, 5, text, data, logprob=logprob)
     assert event_from(json.loads(to_json(token))) == token
+
+
+def test_the_schema_of_a_report_refuses_what_is_none():
+    figures = Variety(2, 9, Estimate(0.5, 0.1, 0.9), (Estimate(0.5), None), Estimate(0.0), None, {"length": 2})
+    whole, told = report_schema(Variety, "variety"), json.loads(json.dumps(asdict(figures)))
+    Draft202012Validator.check_schema(whole)
+    Draft202012Validator(whole).validate(told)
+    for wrong in ({**told, "samples": "2"}, {**told, "unique": {"value": None}}, {**told, "endings": {"length": "2"}}, {"samples": 2}):
+        with pytest.raises(ValidationError):
+            Draft202012Validator(whole).validate(wrong)

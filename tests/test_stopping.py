@@ -158,6 +158,30 @@ def test_each_reason(limits: Limits, tokens: list[int], reason: str, which: str 
     assert answers[-1][2] == which
 
 
+@pytest.mark.parametrize(
+    ("limits", "prob", "entropy", "stop"),
+    [
+        (Limits(min_prob=0.01), 0.0021, None, "min_prob: 0.0021 < 0.01"),
+        (Limits(min_prob=0.01), 0.01, None, None),
+        (Limits(min_prob=0.01), 0.00999999999, None, "min_prob: 0.00999999999 < 0.01"),
+        (Limits(max_entropy=4.0), None, 5.3125, "max_entropy: 5.312 > 4 bits"),
+        (Limits(max_entropy=4.0), None, 4.0, None),
+        (Limits(max_entropy=0.0), None, 5e-324, "max_entropy: 4.941e-324 > 0 bits"),
+        (Limits(min_prob=0.5, max_entropy=1.0), 0.25, 2.0, "min_prob: 0.25 < 0.5; max_entropy: 2 > 1 bits"),
+        (Limits(min_prob=0.5, max_entropy=1.0), 0.25, 1.0, "min_prob: 0.25 < 0.5"),
+        (Limits(), 0.0, 99.0, None),
+    ],
+)
+def test_gates_tell_which_and_the_numbers(limits: Limits, prob: float | None, entropy: float | None, stop: str | None) -> None:
+    assert stopping(limits).push(1, "x", prob, entropy) == ("x", "gate" if stop else None, stop)
+
+
+def test_a_gate_speaks_before_everything_else() -> None:
+    rules = stopping(Limits(stop=("x",), max_new_tokens=1, min_prob=0.5), room=1)
+    assert rules.push(9, "x", 0.25) == ("", "gate", "min_prob: 0.25 < 0.5")
+    assert rules.flush() == ""  # the stop string is left out all the same
+
+
 def test_the_context_ends_it() -> None:
     rules = stopping(Limits(), room=2)
     assert [rules.push(1, "x")[1] for _ in range(2)] == [None, "context"]

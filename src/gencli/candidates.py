@@ -68,6 +68,12 @@ class Candidates:
         """(rows, n) float64 probabilities; a row sums to 1."""
         return self.weights.double() / self.total
 
+    def entropy(self) -> Tensor:
+        """(rows,) float64 bits: how much is left to choose, 0 where one candidate is."""
+        surprise = torch.special.entr(self.weights).sum(dim=1, keepdim=True, dtype=torch.float64)
+        bits: Tensor = (self.total.log() + surprise / self.total)[:, 0] / math.log(2)
+        return bits.clamp(min=0.0)
+
     def kept(self) -> Tensor:
         """(rows,) how many candidates are left."""
         return (self.logits > -torch.inf).sum(dim=1)

@@ -114,7 +114,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Finished:
-    """A sample ended. `text` is what was still held back; `stop` which stop string or end token it was.
+    """A sample ended. `text` is what was still held back; `stop` which stop string, end token or gate it was.
 
     `surprisal` is the mean raw bits a token, `kl` the mean KL(final || raw) in bits; both None where
     no detail was asked for.

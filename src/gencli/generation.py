@@ -32,8 +32,9 @@ class Options:
     """How to run, beside what a preset says.
 
     `seed` 0 .. 2**63-1 (drawn when None); samples `first_sample` .. `first_sample + samples - 1` run as
-    one batch; `gates` may hold "loop"; `since` is when the clock for the first token started
-    (time.monotonic). `cache` False recomputes everything each step, with the same tokens.
+    one batch; `gates` may hold "loop"; `min_prob` and `max_entropy` (bits) are the gates of `Limits`;
+    `since` is when the clock for the first token started (time.monotonic). `cache` False recomputes
+    everything each step, with the same tokens. `entropy` has every `Token` tell it without any detail.
     """
 
     seed: int | None = None
@@ -43,6 +44,9 @@ class Options:
     stop_inclusive: bool = False
     ignore_end: bool = False
     gates: frozenset[str] = frozenset()
+    min_prob: float | None = None
+    max_entropy: float | None = None
+    entropy: bool = False
     special: bool = False
     cache: bool = True
     overflow: str = "error"
@@ -100,7 +104,7 @@ class _Plan:
 def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Options) -> _Plan:
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
-    vocabulary = _with_end_tokens(session, preset.get("end_tokens", ()))
+    vocabulary = vocabulary_of(session, preset)
     prompt_ids, room = _prompt_ids(session, prompt, options.overflow)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
@@ -113,16 +117,18 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
         stop_inclusive=options.stop_inclusive,
         ignore_end=options.ignore_end,
         gates=options.gates,
+        min_prob=options.min_prob,
+        max_entropy=options.max_entropy,
     )
     started = _started(session, prompt, prompt_ids, preset, pipeline, replace(options, seed=seed))
     strategy = preset.get("strategy", "sample")
     return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
 
 
-def _with_end_tokens(session: Session, more: tuple[str | int, ...]) -> Vocabulary:
-    """The vocabulary, with the preset's end tokens beside the checkpoint's own."""
+def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
+    """The vocabulary, with the preset's end tokens beside the checkpoint's own. Raises `UsageError` for one that is no single token."""
     vocabulary, ends = session.vocabulary, set(session.vocabulary.end_ids)
-    for token in more:
+    for token in preset.get("end_tokens") or ():
         ids = [token] if isinstance(token, int) else encode_pieces(session.tokenizer, [(token, True)])
         if len(ids) != 1 or not 0 <= ids[0] < vocabulary.size:
             raise UsageError(f"end_tokens: {token!r} is not one token of this checkpoint (it is {ids}).")
@@ -175,7 +181,7 @@ class _Sample:
     """One sample under way: its memory, its text so far certain, its rules for stopping, its figures."""
 
     def __init__(self, plan: _Plan, options: Options, number: int) -> None:
-        self.plan, self.detail, self.number = plan, options.detail, number
+        self.plan, self.detail, self.number, self.tells_entropy = plan, options.detail, number, options.entropy
         self.memory = Memory(plan.prompt_ids, plan.started.seed, number)
         self.detokeniser = Detokeniser(plan.vocabulary, special=options.special, at_start=plan.at_start)
         self.stopping = Stopping(plan.limits, plan.vocabulary.end_ids, plan.room, time.monotonic())
@@ -195,13 +201,21 @@ class _Sample:
             measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail)
             self.surprisals.append(-measures["raw_logprob"] * BITS)
             self.divergences.append(measures["stages"][-1].kl if measures["stages"] else 0.0)
+        elif self.tells_entropy:
+            measures = {"entropy": step.entropies[row]}
         ends = token_id in vocabulary.end_ids and not self.plan.limits.ignore_end
         # the token that ends a text is no part of it, unless it is special and asked for
         text = "" if ends and token_id not in vocabulary.special_ids else self.detokeniser.push(token_id)
-        text, self.reason, self.stop = self.stopping.push(token_id, text)
+        text, self.reason, self.stop = self.stopping.push(token_id, text, *self._gauged(step, row))
         if self.reason == "end_token":
             self.stop = vocabulary.text(token_id)
         return Token(self.number, self.memory.step - 1, token_id, text, vocabulary.token_bytes[token_id], **measures)
+
+    def _gauged(self, step: Step, row: int) -> tuple[float | None, float | None]:
+        """Probability and entropy (bits) of the draw, as far as a gate asks; the same numbers whatever is traced."""
+        limits = self.plan.limits
+        prob = None if limits.min_prob is None else step.final.probability(row, step.ids[row])
+        return prob, None if limits.max_entropy is None else step.entropies[row]
 
     def finish(self, reason: str | None = None) -> Finished:
         """The last event of this sample, with the text that was held back."""

@@ -21,6 +21,7 @@ from gencli.models.gpt2 import Gpt2, Gpt2Config, random_gpt2
 from gencli.pipeline import Pipeline
 from gencli.registry import find, names
 from gencli.stages import Knob, Stage, build, knobs
+from gencli.variety import unique_share
 from gencli.vocabulary import Vocabulary
 
 LARGEST_KEY = 2**63 - 1
@@ -131,8 +132,7 @@ def measure_diversity(model: Any, prompt_tokens: Tensor, num_samples: int = 20, 
     prompt = _tokens(prompt_tokens, "prompt_tokens")
     memories = [Memory(row, seed, sample) for seed in range(count) for sample, row in enumerate(prompt.tolist())]
     output = _generated(model, prompt.repeat(count, 1), max_new_tokens, pipeline, memories, eos_token_id)
-    unique = {tuple(each) for each in output.reshape(count, -1).tolist()}
-    return len(unique) / count
+    return unique_share([tuple(each) for each in output.reshape(count, -1).tolist()])
 
 
 def create_gpt_tiny(vocab_size: int) -> Gpt2:
@@ -206,7 +206,9 @@ def _generated(
         candidates = _candidates(reader(columns[-1]), f"logits of model at step {step}")
         if step == 0:
             pipeline = pipeline.bind(_vocabulary(candidates.width, end))
-        drawn = draw(pipeline(candidates, memories), [memory.uniform() for memory in memories], step)
+        final = pipeline(candidates, memories)
+        drawn = draw(final, [memory.uniform() for memory in memories], step)
+        pipeline.drawn(final, drawn, memories)
         ids = [end if gone and end is not None else token for gone, token in zip(stopped, drawn, strict=True)]
         for memory, token in zip(memories, ids, strict=True):
             memory.append(token)

@@ -135,25 +135,45 @@ def model_options(function: Function) -> Function:
             "--threads",
             "Model",
             threads,
-            f"How many CPU threads compute. [1 to {MOST_THREADS}; default: 1 for a small model, else torch's choice]",
+            f"How many CPU threads compute. [1 to {MOST_THREADS}; default: 1 for a small model and few samples, else torch's choice]",
         ),
+    )(function)
+    return decorated
+
+
+def variation_options(function: Function) -> Function:
+    """--preset, several; --set with lists; --variant; and every flag of `stage_options`, for all of them."""
+    presets = "A preset by name (`gencli presets list`), or a YAML file; each is a setting. [several]"
+    variant = "One more setting: the first one with these changed; --set temperature=0.5,1 makes one of each value. [several]"
+    decorated: Function = all_of(
+        option("--preset", "Pipeline", Name(complete_presets, files=True), presets, "presets", multiple=True, metavar="NAME|PATH"),
+        option("--variant", "Pipeline", Name(_stage_knobs), variant, "variants", multiple=True, metavar="STAGE=VALUE,..."),
+        stage_options,
     )(function)
     return decorated
 
 
 def run_options(function: Function) -> Function:
     """The noise, the samples, and what ends a run."""
-    decorated: Function = all_of(*_NOISE, *_LIMITS)(function)
+    decorated: Function = sampling_options()(function)
     return decorated
+
+
+def sampling_options(samples: int = 1, tokens: int | None = None) -> Decorator[Any]:
+    """`run_options` with other defaults: how many samples, and how many tokens where no preset says (None: 256 or what fits)."""
+    whose = "each setting writes, on as many noises" if tokens else "to write"
+    texts = option("--samples", "Run", _count, f"How many texts {whose}. [at least 1; default: {samples}]", default=samples)
+    longest = f"Longest text, in tokens. [at least 1; default: the preset's, else {tokens or '256 or what still fits'}]"
+    return all_of(_SEED, texts, *_NOISE, option("--max-new-tokens", "Run", _count, longest), *_LIMITS)
 
 
 _key = Number("from 0 to 2^63-1", low=0, high=LARGEST_SEED)
 _count = Number("at least 1", low=1)
 _seconds = Number("a number of seconds greater than 0", low=0, whole=False, open=True)
 
+_SEED = option("--seed", "Run", _key, "The same seed repeats a run. [0 to 2^63-1; drawn and told when absent]")
+
 _NOISE = (
-    option("--seed", "Run", _key, "The same seed repeats a run. [0 to 2^63-1; drawn and told when absent]"),
-    option("--samples", "Run", _count, "How many texts to write. [at least 1; default: 1]", default=1),
     option("--first-sample", "Run", _key, "Number of the first: sample 3 alone is sample 3 of 8. [at least 0; default: 0]", default=0),
     option("--no-cache", "Run", None, "Recompute everything at each step: the same tokens, slowly."),
     option(
@@ -166,12 +186,6 @@ _NOISE = (
 )
 
 _LIMITS = (
-    option(
-        "--max-new-tokens",
-        "Run",
-        _count,
-        "Longest text, in tokens. [at least 1; default: the preset's, else 256 or what still fits]",
-    ),
     option(
         "--stop",
         "Run",
@@ -190,6 +204,19 @@ _LIMITS = (
         multiple=True,
     ),
     option("--stop-on", "Run", OneOf(*GATES), "The same, with exit code 0. [several]", multiple=True),
+    option(
+        "--min-prob",
+        "Run",
+        Number("greater than 0 and at most 1", low=0, high=1, whole=False, open=True),
+        "End with exit code 3 at a token less likely than this under the pipeline. [greater than 0, at most 1]",
+    ),
+    option(
+        "--max-entropy",
+        "Run",
+        Number("a number of bits from 0", low=0, whole=False),
+        "End with exit code 3 where the choice is wider than so many bits. [at least 0]",
+        metavar="BITS",
+    ),
 )
 
 
@@ -222,6 +249,11 @@ def _asked(name: str, context: click.Context) -> Value | None:
     source = context.get_parameter_source(name)
     if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         return None
+    return Value(context.params[name], origin_of(name, context))
+
+
+def origin_of(name: str, context: click.Context) -> str:
+    """Where a parameter's value comes from: "flag --top-k" or "environment GENCLI_TOP_K"."""
     parameter = next(each for each in context.command.params if each.name == name)
-    kind = "flag" if source is ParameterSource.COMMANDLINE else ENVIRONMENT
-    return Value(context.params[name], f"{kind} {spoken(parameter, context)}")
+    kind = "flag" if context.get_parameter_source(name) is ParameterSource.COMMANDLINE else ENVIRONMENT
+    return f"{kind} {spoken(parameter, context)}"

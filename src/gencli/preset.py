@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ class Preset:
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a setting, or `default` where it is not set."""
         return next((value.value for name, value in self.settings if name == key), default)
+
+    def with_default(self, key: str, value: Any) -> Preset:
+        """The same preset, with this value for a setting that it does not say."""
+        given = dict(self.settings)
+        return self if key in given else replace(self, settings=(*self.settings, (key, Value(value, "default"))))
 
     def stages(self) -> list[tuple[str, Stage]]:
         """The pipeline's stages by name, built and checked."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gc
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gencli.options import settings_from
+from gencli.errors import UsageError
+from gencli.options import origin_of, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from gencli.observation import Detail
     from gencli.preset import Preset
     from gencli.prompting import Prompt
+    from gencli.variations import Variation
 
 SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
+MANY_ROWS = 64  # samples at once that make even such a step worth a second thread
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
 
 
@@ -41,7 +44,8 @@ class Request:
         from gencli.loading import load
 
         params = self.params
-        threads = params["threads"] or (1 if self.checkpoint_bytes < SMALL_CHECKPOINT else None)
+        small = self.checkpoint_bytes < SMALL_CHECKPOINT and params.get("samples", 1) < MANY_ROWS
+        threads = params["threads"] or (1 if small else None)
         session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=threads)
         gc.freeze()  # what was imported stays: no later collection needs to walk it
         gc.enable()
@@ -60,6 +64,8 @@ class Request:
             stop_inclusive=params.get("stop_inclusive", False),
             ignore_end=params.get("ignore_end", False),
             gates=frozenset((*params.get("fail_on", ()), *params.get("stop_on", ()))),
+            min_prob=params.get("min_prob"),
+            max_entropy=params.get("max_entropy"),
             special=params["special"],
             cache=not params.get("no_cache", False),
             overflow=params.get("overflow", "error"),
@@ -97,6 +103,32 @@ def request_from(context: click.Context) -> Request:
     prompt = prompt_from(context.params)
     template = preset.get("template")
     return Request(apply_template(template, prompt) if template else prompt, preset, context.params, checkpoint.bytes)
+
+
+def variations_from(context: click.Context, tokens: int, least: int = 1) -> tuple[Request, list[Variation]]:
+    """Every setting that was asked for, of at most `tokens` tokens where its preset does not say, and what they share.
+
+    The request holds the prompt as it was given, without a template, and the first setting's preset. Raises
+    `UsageError` where there are fewer than `least`.
+    """
+    from gencli.formats import open_checkpoint
+    from gencli.loading import find_checkpoint
+    from gencli.preset import Value
+    from gencli.variations import variations
+
+    params = context.params
+    checkpoint = open_checkpoint(find_checkpoint(params["checkpoint"]))
+    variants = [Value(text, origin_of("variants", context)) for text in params["variants"]]
+    found = variations(settings_from(context), params["presets"], variants, checkpoint.generation_config)
+    if len(found) < least:
+        raise UsageError(
+            f"there is {len(found)} setting and {least} are needed; repeat --preset, give --variant temperature=0.5,top_p=0.9, "
+            "or let --set take a list: --set temperature=0.5,1."
+        )
+    settings = [replace(each, preset=each.preset.with_default("max_new_tokens", tokens)) for each in found]
+    for each in settings:
+        each.preset.stages()  # a value out of range is told before anything is loaded
+    return Request(prompt_from(params), settings[0].preset, params, checkpoint.bytes), settings
 
 
 def process_start() -> float:

@@ -60,6 +60,23 @@ def run_schema() -> dict[str, Any]:
     }
 
 
+def report_schema(kind: type, title: str) -> dict[str, Any]:
+    """The JSON Schema of a report, a dataclass of plain values: what `dataclasses.asdict` makes of one."""
+    parts: dict[str, Any] = {}
+
+    def collect(hint: Any) -> None:
+        if is_dataclass(hint) and isinstance(hint, type) and hint.__name__ not in parts:
+            parts[hint.__name__] = _object(hint, {})
+            for each in _types(hint).values():
+                collect(each)
+        for argument in get_args(hint):
+            collect(argument)
+
+    for hint in _types(kind).values():
+        collect(hint)
+    return {"$schema": DRAFT, "title": title, **_object(kind, {}), "$defs": parts}
+
+
 def event_from(values: Mapping[str, Any]) -> Event | None:
     """The event that `to_dict` made these values from; None for an event that this version does not know.
 

@@ -23,7 +23,8 @@ ENVIRONMENT = "environment"  # how the origin of a value from an environment var
 ALWAYS_APPLIED = ("repetition_penalty", "min_new_tokens")
 SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 
-_SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
+# what --set takes: stage=value, stage.knob=value, stage#2.knob=value
+SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ def resolve(given: Given, generation_config: Mapping[str, Any] | None = None) ->
         _assign(pipeline, assignment, given.pipeline)
     settings = {**dict(preset.settings), **{key: value for key, value in given.flags.items() if key in DEFAULTS}}
     return replace(preset, pipeline=tuple(pipeline), settings=tuple(settings.items()))
+
+
+def changed(preset: Preset, sets: Sequence[Value], only: Value | None = None) -> Preset:
+    """The preset with single knobs set anew, as --set would; `only` is the --pipeline it was resolved with. Raises `UsageError`."""
+    pipeline = list(preset.pipeline)
+    for value in sets:
+        _assign(pipeline, _from_set(value), only)
+    return replace(preset, pipeline=tuple(pipeline))
 
 
 def from_generation_config(config: Mapping[str, Any]) -> Preset:
@@ -153,7 +162,7 @@ def _from_flag(stage: str, value: Value) -> _Assignment:
 def _from_set(value: Value) -> _Assignment:
     label = f"{_label(value)} {shown(value.value)}"
     spoken = label.split("=")[0]
-    match = _SET.fullmatch(value.value)
+    match = SET.fullmatch(value.value)
     if match is None:
         raise UsageError(f"{label}: what is set must look like stage=value, stage.knob=value or stage#2.knob=value.")
     stage, number = match["stage"].strip().replace("-", "_"), match["number"]

@@ -1,6 +1,6 @@
-"""When a sample ends: length, context, time, end tokens, stop strings, loops. Knows no tensors.
+"""When a sample ends: length, context, time, end tokens, stop strings, loops, gates. Knows no tensors.
 
-The rules are checked in one order, so that a run tells one reason.
+The rules are checked in one order, so that a run tells one reason; a gate speaks first, so that none trips unheard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ LOOP_BLOCK = 64  # of one block of at most so many tokens
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a run. `gates` may hold "loop": it ends a sample only where it is asked for."""
+    """What ends a run. `gates` may hold "loop": it ends a sample only where it is asked for.
+
+    `min_prob` (0 to 1) and `max_entropy` (bits, at least 0) end it with a token that was less likely
+    under the pipeline, or was drawn from a choice wider than that; None: they do not.
+    """
 
     max_new_tokens: int = 256
     time_limit: float | None = None
@@ -25,6 +29,23 @@ class Limits:
     stop_inclusive: bool = False
     ignore_end: bool = False
     gates: frozenset[str] = frozenset()
+    min_prob: float | None = None
+    max_entropy: float | None = None
+
+    def tripped(self, prob: float | None, entropy: float | None) -> str | None:
+        """Which gates a token trips, with the numbers: "min_prob: 0.002 < 0.01". None for a figure that none needs."""
+        told = []
+        if self.min_prob is not None and prob is not None and prob < self.min_prob:
+            told.append("min_prob: {} < {}".format(*_apart(prob, self.min_prob)))
+        if self.max_entropy is not None and entropy is not None and entropy > self.max_entropy:
+            told.append("max_entropy: {} > {} bits".format(*_apart(entropy, self.max_entropy)))
+        return "; ".join(told) or None
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two different numbers, with as many digits as it takes to see that they differ."""
+    pairs = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in (4, 7, 12, 17))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(one), repr(other)))
 
 
 class StopStrings:
@@ -92,7 +113,7 @@ class LoopDetector:
 
 
 class Stopping:
-    """The rules for one sample. `push` each token; it answers (certain text, reason or None, which stop string)."""
+    """The rules for one sample. `push` each token; it answers (certain text, reason or None, which stop string or gate)."""
 
     def __init__(self, limits: Limits, end_ids: frozenset[int], room: int, started: float) -> None:
         """`room` is how many tokens the context still holds; `started` is on time.monotonic's clock."""
@@ -104,11 +125,16 @@ class Stopping:
         self._loop = LoopDetector() if "loop" in limits.gates else None
         self._count = 0
 
-    def push(self, token_id: int, text: str) -> tuple[str, str | None, str | None]:
-        """The text that is certain, the reason if this token ends the sample, and which stop string it was."""
+    def push(self, token_id: int, text: str, prob: float | None = None, entropy: float | None = None) -> tuple[str, str | None, str | None]:
+        """The text that is certain, the reason if this token ends the sample, and which stop string or gate it was.
+
+        `prob` and `entropy` (bits) are those of the draw, for the gates that need them.
+        """
         self._count += 1
         certain = self._strings.push(text)
         looping = self._loop is not None and self._loop.push(token_id)
+        if tripped := self.limits.tripped(prob, entropy):
+            return certain, "gate", tripped
         if token_id in self._end_ids:
             return certain, "end_token", None
         if self._strings.found is not None:

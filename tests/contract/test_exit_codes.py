@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -67,6 +68,17 @@ def test_a_gate_of_the_users(shell):
     assert (finish["reason"], finish["new_tokens"]) == ("loop", 24)
     assert shell("generate", "--logit-bias", "300=1000", "--stop-on", "loop", "x").code == 0
     assert shell(*ENDLESS, "--time-limit", "0.2", "--fail-on", "time").code == 3
+
+
+def test_gates_by_probability_and_entropy(shell):
+    unlikely = shell(*STORY, "--min-prob", "0.9")
+    assert unlikely.code == 3
+    assert re.fullmatch(r"gencli: a gate tripped \(min_prob: [\d.e-]+ < 0\.9\); --min-prob exits with 3\.\n", unlikely.err)
+    wide = shell(*STORY, "--max-entropy", "1", "--format", "json")
+    finish = json.loads(wide.out)["samples"][0]["finish"]
+    assert (wide.code, finish["reason"]) == (3, "gate")
+    assert re.fullmatch(r"max_entropy: [\d.]+ > 1 bits", finish["stop"])
+    assert shell(*STORY, "--max-new-tokens", "5", "--min-prob", "1e-12", "--max-entropy", "13").code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

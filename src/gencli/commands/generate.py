@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gencli.terminal import Messages, Output
 
 DEFAULT_CANDIDATES = 10
-GATE_TRIPPED = 3
 SECTION = "Options"
 
 EXAMPLES = """\b
@@ -74,10 +73,12 @@ def generate(context: click.Context, /, **params: Any) -> int:
     The text goes to stdout, everything else to stderr. Without PROMPT, or with -, stdin is the prompt; a pipe or
     file beside a PROMPT goes before it.
     """
+    from gencli.gating import check_gates, verdict
     from gencli.interrupts import Interrupts
     from gencli.request import request_from
     from gencli.terminal import Messages, Output
 
+    check_gates(context)
     request = request_from(context)
     messages, output = Messages(params["quiet"]), Output(params["output"])
     interrupts = context.find_object(Interrupts) or Interrupts()
@@ -89,15 +90,13 @@ def generate(context: click.Context, /, **params: Any) -> int:
         from gencli.events import Finished
         from gencli.generation import run
 
-        reasons = set()
+        finished = []
         with interrupts.asking():
             for event in run(session, request.prompt, request.preset, request.options(detail, interrupts)):
                 renderer.show(event)
                 if isinstance(event, Finished):
-                    reasons.add(event.reason)
-    if interrupts.code is not None:
-        return interrupts.code
-    return GATE_TRIPPED if reasons & set(params["fail_on"]) else 0
+                    finished.append(event)
+    return verdict(context, finished, messages) if interrupts.code is None else interrupts.code
 
 
 def _renderer(params: dict[str, Any], messages: Messages, output: Output) -> tuple[Renderer, Detail | None]:

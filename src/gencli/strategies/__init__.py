@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from gencli.candidates import Candidates
@@ -16,11 +17,18 @@ from gencli.memory import Memory
 
 @dataclass(frozen=True)
 class Step:
-    """What one step drew: `ids`, one a row; `passed` holds the candidates before the first stage and
-    after each one where the trace was asked for, else it is None."""
+    """What one step drew: `ids`, one a row, out of `final`, what the pipeline left; `passed` holds the
+    candidates before the first stage and after each one where the trace was asked for, else it is None."""
 
     ids: list[int]
     passed: list[Candidates] | None
+    final: Candidates
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """How much each row had left to choose, in bits; reckoned for all rows where the first one asks."""
+        entropies: list[float] = self.final.entropy().tolist()
+        return entropies
 
 
 class Strategy(Protocol):
