@@ -100,8 +100,8 @@ class _Plan:
 def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Options) -> _Plan:
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
-    vocabulary = _with_end_tokens(session, preset.get("end_tokens", ()))
-    prompt_ids, room = _prompt_ids(session, prompt, options.overflow)
+    vocabulary = vocabulary_of(session, preset)
+    ids, room = _fitting_ids(session, prompt, options.overflow)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
@@ -114,15 +114,15 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
         ignore_end=options.ignore_end,
         gates=options.gates,
     )
-    started = _started(session, prompt, prompt_ids, preset, pipeline, replace(options, seed=seed))
+    started = _started(session, prompt, ids, preset, pipeline, replace(options, seed=seed))
     strategy = preset.get("strategy", "sample")
-    return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
+    return _Plan(ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
 
 
-def _with_end_tokens(session: Session, more: tuple[str | int, ...]) -> Vocabulary:
-    """The vocabulary, with the preset's end tokens beside the checkpoint's own."""
+def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
+    """The vocabulary, with the preset's end tokens beside the checkpoint's own. Raises `UsageError` for one that is no single token."""
     vocabulary, ends = session.vocabulary, set(session.vocabulary.end_ids)
-    for token in more:
+    for token in preset.get("end_tokens") or ():
         ids = [token] if isinstance(token, int) else encode_pieces(session.tokenizer, [(token, True)])
         if len(ids) != 1 or not 0 <= ids[0] < vocabulary.size:
             raise UsageError(f"end_tokens: {token!r} is not one token of this checkpoint (it is {ids}).")
@@ -130,16 +130,20 @@ def _with_end_tokens(session: Session, more: tuple[str | int, ...]) -> Vocabular
     return replace(vocabulary, end_ids=frozenset(ends))
 
 
-def _prompt_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
-    """The prompt's ids with the start tokens, and how many tokens the context still holds."""
-    tokenizer, context = session.tokenizer, session.context
-    if overflow == "error":
-        refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
-    ids = encode_prompt(tokenizer, prompt.pieces)
-    if not ids:
-        ids = sorted(session.vocabulary.end_ids)[:1]
+def prompt_ids(session: Session, prompt: Prompt) -> list[int]:
+    """The prompt's ids after the start tokens; of an empty prompt without any, an end token. Raises `UsageError` where there is none."""
+    ids = encode_prompt(session.tokenizer, prompt.pieces) or sorted(session.vocabulary.end_ids)[:1]
     if not ids:
         raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
+    return ids
+
+
+def _fitting_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
+    """The prompt's ids with the start tokens, and how many tokens the context still holds."""
+    context = session.context
+    if overflow == "error":
+        refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
+    ids = prompt_ids(session, prompt)
     if overflow == "slide":
         return ids, 2**63
     if len(ids) >= context:
