@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, Number, OneOf, ParamType, spoken
 from gencli.options import all_of, model_options, option
-
-if TYPE_CHECKING:
-    from gencli.terminal import Messages
 
 SECTION = "Options"
 MOST_ROWS, MOST_REPEATS = 4096, 1000
@@ -79,6 +76,7 @@ def bench(context: click.Context, /, **params: Any) -> None:
     from gencli.formats import open_checkpoint
     from gencli.loading import find_checkpoint
     from gencli.preset import Preset
+    from gencli.progress import Progress
     from gencli.prompting import Prompt
     from gencli.request import Request, process_start
     from gencli.terminal import Messages, Output
@@ -96,7 +94,7 @@ def bench(context: click.Context, /, **params: Any) -> None:
     load = Request(Prompt.of(""), Preset(), params, checkpoint.bytes).load  # as `generate` loads, threads and all
     progress = Progress(Messages(params["quiet"]))
     try:
-        report = measure(checkpoint, load, asked, process_start(), progress)
+        report = measure(checkpoint, load, asked, process_start(), lambda text: progress(f"measuring: {text}"))
     finally:
         progress.clear()
     output = Output()
@@ -113,20 +111,3 @@ def bench(context: click.Context, /, **params: Any) -> None:
     lines = report_lines(report, width_of(output), Palette(colour_of(output.terminal)))
     lines[0] = visible(lines[0], on_one_line=True)
     output.styled("\n".join(lines) + "\n")
-
-
-class Progress:
-    """What is being measured, as one line on stderr that the next one overwrites; only where a person watches."""
-
-    def __init__(self, messages: Messages) -> None:
-        self._messages = messages
-        self._shows = messages.draws and not messages.quiet
-
-    def __call__(self, text: str) -> None:
-        if self._shows:
-            columns, _ = self._messages.size()
-            self._messages.raw(f"\r{f'measuring: {text}'[: columns - 1]}\x1b[K")
-
-    def clear(self) -> None:
-        if self._shows:
-            self._messages.raw("\r\x1b[K")
