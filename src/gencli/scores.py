@@ -136,7 +136,7 @@ class Score:
         """Everything but the tokens, as JSON values."""
         return {
             "prompt_tokens": len(self.prompt_ids),
-            "tokens": len(self.tokens),
+            "scored_tokens": len(self.tokens),
             "bytes": self.bytes,
             "raw_logprob": self.raw_logprob,
             "surprisal": self.surprisal,
@@ -145,6 +145,42 @@ class Score:
             "logprob": self.logprob if self.reach else None,
             "reach": self.reach.to_dict() if self.reach else None,
         }
+
+
+@dataclass(frozen=True)
+class ScoredChoice:
+    """A fixed answer and its tokens. `raw_share` is its share among all choices under the model alone, `share` under
+    the preset (0 where it is blocked; None where all are)."""
+
+    text: str
+    tokens: tuple[ScoredToken, ...]
+    raw_share: float = 0.0
+    share: float | None = None
+
+    @property
+    def raw_logprob(self) -> float:
+        """Nats of the whole answer under the model alone."""
+        return math.fsum(token.raw_logprob for token in self.tokens)
+
+    @property
+    def logprob(self) -> float | None:
+        """Nats of the whole answer under the preset; None where it is blocked."""
+        found = [token.logprob for token in self.tokens]
+        return None if None in found else math.fsum(each or 0.0 for each in found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        figures = {"text": self.text, "raw_logprob": self.raw_logprob, "raw_share": self.raw_share, "logprob": self.logprob}
+        return {**figures, "share": self.share, "tokens": [token.to_dict() for token in self.tokens]}
+
+
+def shares_among(logprobs: Sequence[float | None]) -> list[float | None]:
+    """What each of several answers has of their probability together; None has none, and where all are None so is every share."""
+    most = max((each for each in logprobs if each is not None), default=None)
+    if most is None:
+        return [None] * len(logprobs)
+    weights = [0.0 if each is None else math.exp(each - most) for each in logprobs]
+    return [weight / sum(weights) for weight in weights]
 
 
 def shares_of_ranks(tokens: Sequence[ScoredToken]) -> dict[str, float]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gencli.detokeniser import Detokeniser
 from gencli.generation import vocabulary_of
 from gencli.pipeline import Pipeline
 from gencli.reachability import what_would_help
-from gencli.scores import Ending, Reach, Score, ScoredToken
+from gencli.scores import Ending, Reach, Score, ScoredChoice, ScoredToken, shares_among
 from gencli.stopping import Limits, Stopping
 from gencli.walking import GivenText, Judge, Walk, scored
 
@@ -66,6 +67,20 @@ def score_given(
     changes, together = what_would_help(walk, preset.stages(), vocabulary, blocked, held)
     reach = Reach(len(blocked), blocked[0], tuple(changes), tuple(together), ending)
     return Score(given.prompt_ids, tuple(tokens), given.bytes, reach)
+
+
+def score_choices(session: Session, choices: Sequence[str], preset: Preset, *, prompt: str | Prompt = "") -> list[ScoredChoice]:
+    """How likely each of several answers is after `prompt`, the whole string along the tokenizer's own tokens, and its share among them.
+
+    Other tokens that spell the same answer are not counted. Raises what `score` raises.
+    """
+    pipeline = Pipeline(preset.stages()).bind(vocabulary_of(session, preset))
+    found = []
+    for text in choices:
+        given = GivenText.of(session, text, prompt)
+        found.append(ScoredChoice(text, tuple(scored(Walk(session, given), Judge(pipeline, given.prompt_ids)))))
+    raw, final = shares_among([each.raw_logprob for each in found]), shares_among([each.logprob for each in found])
+    return [replace(each, raw_share=one or 0.0, share=other) for each, one, other in zip(found, raw, final, strict=True)]
 
 
 def _ending(given: GivenText, preset: Preset, vocabulary: Vocabulary) -> Ending | None:
