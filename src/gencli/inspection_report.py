@@ -35,7 +35,20 @@ def choice_lines(choices: Sequence[ScoredChoice], width: int | None, palette: Pa
         lines.append(GAP.join([*parts, f"{-choice.raw_logprob * BITS:6.2f}"]))
     lines += ["", palette("faint", "token by token, along the tokenizer's own path of each answer:")]
     for name, choice in zip(names, choices, strict=True):
-        lines.append(f"{fit(name, wide)}{GAP}{GAP.join(_token(token, palette, staged) for token in choice.tokens)}")
+        lines += _tokens(fit(name, wide), choice.tokens, width, palette, staged)
+    return lines
+
+
+def _tokens(name: str, tokens: Sequence[ScoredToken], width: int | None, palette: Palette, staged: bool) -> list[str]:
+    """The tokens after the name, on as many lines as a window needs."""
+    lines, filled, start = [name], cells(name), " " * cells(name)
+    for token in tokens:
+        size = len(GAP) + cells(_token(token, Palette(), staged))
+        if width is not None and filled + size > width and filled > len(start):
+            lines.append(start)
+            filled = len(start)
+        lines[-1] += GAP + _token(token, palette, staged)
+        filled += size
     return lines
 
 
