@@ -64,3 +64,10 @@ def test_another_choice():
     scope = Knob("scope", "choice", "", "all", choices=("all", "output", "none"))
     assert nearest(scope, "all", lambda word: word == "none", 9) == "none"
     assert nearest(scope, "all", lambda word: False, 9) is None
+
+
+def test_into_a_list_of_allowed_words_the_fewest_are_put():
+    words = Knob("words", "words", "", (), neutral=())
+    assert nearest(words, ("a", "b"), lambda some: not some or {7, 9} <= set(some), 9, [3, 9, 7, 9]) == ("a", "b", 9, 7)
+    assert nearest(words, ("a", "b"), lambda some: not some, 9, [3]) == ()
+    assert nearest(words, ("a", "b"), lambda some: "a" not in some, 9, [3]) == ("b",)

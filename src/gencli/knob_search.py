@@ -7,7 +7,7 @@ asks verifies what is found.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gencli.errors import UsageError
@@ -22,20 +22,20 @@ SHORT = 0.02  # ... and so much more may be added for a number with fewer digits
 MOST_HALVINGS = 60
 
 
-def nearest(knob: Knob, current: Any, holds: Question, most: int) -> Any:
+def nearest(knob: Knob, current: Any, holds: Question, most: int, more: Sequence[Any] = ()) -> Any:
     """The value nearest to `current` with which `holds`, or None.
 
     What turns the stage off comes last. A whole number without an upper end is tried up to about
-    `most`. Of a collection, entries are left out, as few as possible one by one.
+    `most`. Of a collection entries are left out, as few as can be; into one of words some of `more` are put, where that does it.
     """
     if knob.kind in ("int", "float"):
         found = [value for way in (1, -1) if (value := _outward(knob, current, way, holds, most)) is not None]
         return min(found, key=lambda value: (value == knob.neutral, abs(value - current)), default=None)
     if knob.kind == "choice":
         return next((choice for choice in knob.choices if choice != current and holds(choice)), None)
-    if isinstance(current, tuple) and isinstance(knob.neutral, tuple):
-        return _fewer(current, holds)
-    return None
+    fewer = _fewer(current, holds) if isinstance(knob.neutral, tuple) else None
+    extended = _extended(current, more, holds) if knob.kind == "words" and current and not fewer else None
+    return fewer if extended is None else extended
 
 
 def _fewer(entries: tuple[Any, ...], holds: Question) -> tuple[Any, ...] | None:
@@ -47,6 +47,17 @@ def _fewer(entries: tuple[Any, ...], holds: Question) -> tuple[Any, ...] | None:
         if holds((*kept, entry)):
             kept = (*kept, entry)
     return kept
+
+
+def _extended(entries: tuple[Any, ...], more: Sequence[Any], holds: Question) -> tuple[Any, ...] | None:
+    """The entries and as few of `more` as it takes; None where all of them do not do."""
+    needed = list(dict.fromkeys(more))
+    if not holds((*entries, *needed)):
+        return None
+    for each in list(needed):
+        rest = [other for other in needed if other != each]
+        needed = rest if holds((*entries, *rest)) else needed
+    return (*entries, *needed)
 
 
 def _outward(knob: Knob, current: float, way: int, holds: Question, most: int) -> float | None:

@@ -96,7 +96,8 @@ class _Search:
         def holds(value: Any) -> bool:
             return self._passes({**others, (at, knob.name): value})
 
-        return nearest(knob, self._value((at, knob.name)), holds, self._most)
+        blocked = [self._walk.given.ids[place] for place in sorted(self._held)]
+        return nearest(knob, self._value((at, knob.name)), holds, self._most, blocked)
 
     def _pipeline(self, values: Values) -> Pipeline:
         stages = list(self._stages)
@@ -148,16 +149,16 @@ class _Search:
         name, stage = self._stages[at]
         same = [place for place, (other, _) in enumerate(self._stages) if other == name]
         is_first = knob == knobs(stage)[0].name
-        text = _written(value)
+        text = _written(next(each for each in knobs(stage) if each.name == knob), value)
         if is_first and len(same) == 1 and not isinstance(value, tuple):
             return shlex.join([f"--{name.replace('_', '-')}", text])
         number = f"#{same.index(at) + 1}" if len(same) > 1 else ""
         return shlex.join(["--set", f"{name}{number}{'' if is_first else f'.{knob}'}={text}"])
 
 
-def _written(value: Any) -> str:
+def _written(knob: Knob, value: Any) -> str:
     if not isinstance(value, tuple):
         return str(value)
-    if value and all(isinstance(each, tuple) and len(each) == 2 for each in value):
+    if knob.kind == "map":
         return "{" + ", ".join(f"{quoted(key)}: {quoted(number)}" for key, number in value) + "}"
-    return "[" + ", ".join(map(quoted, value)) + "]" if value else "{}"
+    return "[" + ", ".join("[" + ", ".join(map(str, each)) + "]" if isinstance(each, tuple) else quoted(each) for each in value) + "]"
