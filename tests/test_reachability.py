@@ -63,11 +63,21 @@ def check_changes(session, given, preset, folder):
     return reach
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_the_named_change_lets_the_text_through(seed, tmp_path):
+def check_a_random_preset(seed, folder):
     session, dice = tiny_session(40, context=20, seed=seed % 4), random.Random(seed)
     given = GivenText((1, 2), tuple(dice.randrange(1, 40) for _ in range(dice.randint(1, 12))), 12)
-    check_changes(session, given, random_preset(seed, 40, most=3), tmp_path)
+    check_changes(session, given, random_preset(seed, 40, most=3), folder)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_named_change_lets_the_text_through(seed, tmp_path):
+    check_a_random_preset(seed, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30, 200))
+def test_the_named_change_lets_the_text_through_many_presets(seed, tmp_path):
+    check_a_random_preset(seed, tmp_path)
 
 
 @pytest.mark.parametrize("preset", ["creative", "chat", "code", "factual", "greedy", "brainstorm"])
@@ -127,6 +137,13 @@ def test_a_forbidden_token_is_taken_off_the_list_and_no_other():
     (change,) = reach.changes
     assert [entry[0] for entry in change.new] == [" big", " dog"]
     assert change.typed.startswith("--set 'logit_bias={")
+
+
+def test_a_token_that_is_named_twice_is_written_as_a_list_that_can_be_typed(tmp_path):
+    session, given = tiny_session(40), GivenText((1, 2), (3, 4), 2)
+    preset = Preset.loads("pipeline: [{logit_bias: [[3, -.inf], [5, 1], [5, 2]]}]")
+    (change,) = check_changes(session, given, preset, tmp_path).changes
+    assert change.new == ((5, 1.0), (5, 2.0))
 
 
 def test_the_second_of_a_name_is_meant():

@@ -160,5 +160,8 @@ def _written(knob: Knob, value: Any) -> str:
     if not isinstance(value, tuple):
         return str(value)
     if knob.kind == "map":
-        return "{" + ", ".join(f"{quoted(key)}: {quoted(number)}" for key, number in value) + "}"
+        pairs = [(quoted(key), quoted(number)) for key, number in value]
+        if len(pairs) == len(dict(pairs)):
+            return "{" + ", ".join(f"{key}: {number}" for key, number in pairs) + "}"
+        return "[" + ", ".join(f"[{key}, {number}]" for key, number in pairs) + "]"  # a mapping holds a key once
     return "[" + ", ".join("[" + ", ".join(map(str, each)) + "]" if isinstance(each, tuple) else quoted(each) for each in value) + "]"
