@@ -1,70 +1,83 @@
-"""One line that the next one overwrites, only on a terminal, and nothing left of it."""
+"""Progress: a line that a person sees, and nobody else."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import os
 
 import pytest
 
-from gencli import progress as module
 from gencli.progress import Progress
+from gencli.terminal import Messages
+from streams import pipe, terminal
 
 
-class Stderr(SimpleNamespace):
-    """What was written to it, and a window of 40 columns."""
+class Clock:
+    """A clock that stands until it is moved."""
 
-    def __init__(self, draws=True, quiet=False):
-        super().__init__(draws=draws, quiet=quiet, written="")
+    def __init__(self) -> None:
+        self.now = 100.0
 
-    def size(self):
-        return 40, 24
-
-    def raw(self, text):
-        self.written += text
+    def __call__(self) -> float:
+        return self.now
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    now = SimpleNamespace(at=100.0)
-    monkeypatch.setattr(module.time, "monotonic", lambda: now.at)
-    return now
+@pytest.fixture
+def clock():
+    return Clock()
 
 
-def test_a_text_overwrites_the_one_before_and_is_taken_away():
-    stderr = Stderr()
-    shown = Progress(stderr)
-    shown("one")
-    shown("x" * 60)
-    shown.clear()
-    assert stderr.written == "\rone\x1b[K\r" + "x" * 39 + "\x1b[K\r\x1b[K"
+def test_a_terminal_sees_a_bar_and_the_time_that_is_left(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal(2, columns=60) as screen:
+        progress = Progress(Messages(), clock)
+        progress("loading the model")
+        assert screen.read() == "\rloading the model\x1b[K"
+        progress.share("short work", 0.9)
+        assert screen.read() == ""
+        clock.now += 3
+        progress.share("temperature=1", 0.25)
+        assert screen.read() == "\rtemperature=1 ██████                    25 %, 9 s left\x1b[K"
+        progress.share("too soon", 0.5)
+        assert screen.read() == ""
+        clock.now += 1
+        progress.share("of parts", 1, 1000)
+        assert screen.read() == f"\rof parts {'':24}   0 % of 1,000\x1b[K"
+        progress.clear()
+        assert screen.read() == "\r\x1b[K"
+        progress.clear()
+        assert screen.read() == ""
 
 
-def test_a_bar_waits_until_it_takes_long_and_is_not_drawn_too_often(clock):
-    stderr = Stderr()
-    shown = Progress(stderr)
-    shown.share("scoring", 1, 2000)
-    assert stderr.written == ""
-    clock.at += 0.31
-    shown.share("scoring", 1000, 2000)
-    assert stderr.written == f"\rscoring {'█' * 12}{' ' * 12}  50 % \x1b[K"
-    clock.at += 0.05
-    shown.share("scoring", 1001, 2000)
-    assert stderr.written.count("\r") == 1
-    clock.at += 0.06
-    shown.share("scoring", 2000, 2000)
-    assert stderr.written.count("\r") == 2
+def test_no_line_is_wider_than_the_terminal(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal(2, columns=30) as screen:
+        progress = Progress(Messages(), clock)
+        clock.now += 1
+        progress.share("temperature=1 and much more", 0.01)
+        line = screen.read().removeprefix("\r").removesuffix("\x1b[K")
+        assert line.startswith("temperature=1")
+        assert len(line) <= 29
 
 
-@pytest.mark.parametrize(("draws", "quiet"), [(False, False), (True, True)])
-def test_nobody_watches(draws, quiet):
-    stderr = Stderr(draws, quiet)
-    shown = Progress(stderr)
-    shown("text")
-    shown.clear()
-    assert stderr.written == ""
+def test_what_moves_a_terminal_is_shown_and_not_obeyed(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal(2, columns=60) as screen:
+        Progress(Messages(), clock)("a\x1b[2Jb\nc")
+        assert screen.read() == "\ra␛[2Jb␊c\x1b[K"
 
 
-def test_nothing_shown_is_nothing_to_clear():
-    stderr = Stderr()
-    Progress(stderr).clear()
-    assert stderr.written == ""
+def test_nobody_else_sees_it(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with pipe(2) as read:
+        progress = Progress(Messages(), clock)
+        progress("x")
+        progress.clear()
+        os.write(2, b"end")
+        assert os.read(read, 100) == b"end"
+    with terminal(2) as screen:
+        Progress(Messages(quiet=True), clock)("x")
+        assert screen.read() == ""
+    monkeypatch.setenv("TERM", "dumb")
+    with terminal(2) as screen:
+        Progress(Messages(), clock)("x")
+        assert screen.read() == ""

@@ -101,7 +101,7 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
     vocabulary = vocabulary_of(session, preset)
-    ids, room = fitting_ids(session, prompt, options.overflow)
+    prompt_ids, room = fitting_ids(session, prompt, options.overflow)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
@@ -114,9 +114,9 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
         ignore_end=options.ignore_end,
         gates=options.gates,
     )
-    started = _started(session, prompt, ids, preset, pipeline, replace(options, seed=seed))
+    started = _started(session, prompt, prompt_ids, preset, pipeline, replace(options, seed=seed))
     strategy = preset.get("strategy", "sample")
-    return _Plan(ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
+    return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
 
 
 def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
@@ -130,20 +130,16 @@ def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
     return replace(vocabulary, end_ids=frozenset(ends))
 
 
-def prompt_ids(session: Session, prompt: Prompt) -> list[int]:
-    """The prompt's ids after the start tokens; of an empty prompt without any, an end token. Raises `UsageError` where there is none."""
-    ids = encode_prompt(session.tokenizer, prompt.pieces) or sorted(session.vocabulary.end_ids)[:1]
-    if not ids:
-        raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
-    return ids
-
-
 def fitting_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
     """The prompt's ids with the start tokens, and how many tokens the context still holds."""
-    context = session.context
+    tokenizer, context = session.tokenizer, session.context
     if overflow == "error":
         refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
-    ids = prompt_ids(session, prompt)
+    ids = encode_prompt(tokenizer, prompt.pieces)
+    if not ids:
+        ids = sorted(session.vocabulary.end_ids)[:1]
+    if not ids:
+        raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
     if overflow == "slide":
         return ids, 2**63
     if len(ids) >= context:

@@ -18,7 +18,7 @@ from torch import Tensor
 from gencli.candidates import Candidates
 from gencli.detokeniser import Detokeniser
 from gencli.errors import RunError, UsageError
-from gencli.generation import prompt_ids
+from gencli.generation import fitting_ids
 from gencli.memory import DRAW, Memory
 from gencli.pipeline import Pipeline
 from gencli.prompting import Prompt
@@ -52,7 +52,7 @@ class GivenText:
         if not text.text:
             raise UsageError("there is nothing to score: the text is empty.")
         ids = encode_pieces(session.tokenizer, text.pieces) if not prompt.text else _after_a_prompt(session, text)
-        return cls(tuple(prompt_ids(session, prompt)), tuple(ids), len(text.text.encode()), not prompt.text)
+        return cls(tuple(fitting_ids(session, prompt, "slide")[0]), tuple(ids), len(text.text.encode()), not prompt.text)
 
 
 def _after_a_prompt(session: Session, text: Prompt) -> list[int]:
