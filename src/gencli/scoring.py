@@ -47,7 +47,7 @@ def score_given(
     session: Session, given: GivenText, preset: Preset | None = None, told: Callable[[ScoredToken], object] | None = None
 ) -> Score:
     """`score` of a text that is already tokens."""
-    walk = Walk(session, given)
+    walk = Walk(session, given, once=preset is None)
     held: dict[int, Tensor] = {}
     judge, vocabulary = None, session.vocabulary
     if preset is not None:
@@ -78,7 +78,7 @@ def score_choices(session: Session, choices: Sequence[str], preset: Preset, *, p
     found = []
     for text in choices:
         given = GivenText.of(session, text, prompt)
-        found.append(ScoredChoice(text, tuple(scored(Walk(session, given), Judge(pipeline, given.prompt_ids)))))
+        found.append(ScoredChoice(text, tuple(scored(Walk(session, given, once=True), Judge(pipeline, given.prompt_ids)))))
     raw, final = shares_among([each.raw_logprob for each in found]), shares_among([each.logprob for each in found])
     return [replace(each, raw_share=one or 0.0, share=other) for each, one, other in zip(found, raw, final, strict=True)]
 

@@ -33,7 +33,7 @@ Verdict = tuple[float | None, str | None, int | None, str | None]  # logprob, re
 LEAST = 2.0**-53  # what the draw's number, of 53 bits, can hit
 # nats by which logits may differ between a run, which computes one position at a time, and a walk, which computes many
 ROUNDING = 1e-4
-HELD = 1 << 26  # logits that are held to be asked again: 256 MiB
+HELD = 1 << 25  # logits that are held to be asked again: 128 MiB
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def _after_a_prompt(session: Session, text: Prompt) -> list[int]:
 
 
 class Walk:
-    """The raw logits along a given text, as often as asked; those of a short text are computed once."""
+    """The raw logits along a given text, as often as asked; those of a short text are kept, unless it is asked once."""
 
-    def __init__(self, session: Session, given: GivenText) -> None:
+    def __init__(self, session: Session, given: GivenText, once: bool = False) -> None:
         self.session, self.given = session, given
         small = len(given.ids) * session.vocabulary.size <= HELD
-        self._kept: list[Tensor] | None = [] if small else None
+        self._kept: list[Tensor] | None = [] if small and not once else None
 
     def parts(self) -> Iterator[tuple[int, Tensor]]:
         """(place of the first, logits (T, vocabulary)) before each token of the text, in order, some T at a time."""
