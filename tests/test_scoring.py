@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from dataclasses import replace
@@ -119,8 +120,8 @@ def test_what_a_run_wrote_has_the_log_probability_that_it_told(session, name):
     from gencli.observation import Detail
 
     preset = Preset.load(name)
-    started, *events = run(session, "Once upon a time", preset, Options(seed=3, detail=Detail(candidates=1)))
-    tokens = [event for event in events if event.event == "token"][:50]
+    started, *events = itertools.islice(run(session, "Once upon a time", preset, Options(seed=3, detail=Detail(candidates=1))), 50)
+    tokens = [event for event in events if event.event == "token"]
     found = score_given(session, GivenText(started.prompt_ids, tuple(token.id for token in tokens), 1), preset)
     assert found.reach.reachable
     for scored, told in zip(found.tokens, tokens, strict=True):

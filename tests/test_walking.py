@@ -115,7 +115,7 @@ def check_enumeration(seed, every_text):
     assert found
 
 
-@pytest.mark.parametrize("seed", [0, 4, 5, 9])
+@pytest.mark.parametrize("seed", [0, 4, 5])
 def test_what_is_reached_is_what_enumeration_finds(seed):
     check_enumeration(seed, every_text=False)
 
@@ -151,8 +151,8 @@ def run_tiny(session, preset, seed):
 @pytest.mark.parametrize("preset", ["creative", "chat", "code", "factual", "greedy", "brainstorm"])
 def test_what_the_shipped_presets_wrote_is_reachable(preset):
     session, preset = load(), Preset.load(preset)
-    started, *events = run(session, "The dragon said", preset, Options(seed=5))
-    ids = tuple(event.id for event in events if event.event == "token")[:60]
+    started, *events = itertools.islice(run(session, "The dragon said", preset, Options(seed=5)), 60)
+    ids = tuple(event.id for event in events if event.event == "token")
     given = GivenText(started.prompt_ids, ids, 1)
     assert all(token.removed_by is None for token in scored(Walk(session, given), judge_of(session, preset, started.prompt_ids)))
 
