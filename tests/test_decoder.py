@@ -220,3 +220,26 @@ def test_what_cannot_be_is_refused(cache: bool) -> None:
 def test_the_model_itself_refuses_positions_beyond_its_context(model: Model) -> None:
     with pytest.raises(UsageError, match="the context holds 12 positions, and 13"):
         model(torch.zeros(1, 13, dtype=torch.int64))
+
+
+@both
+@pytest.mark.parametrize("chunk", [3, 512])
+@settings(deadline=None, max_examples=25)
+@given(ids=st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40), data=st.data())
+def test_following_a_text_gives_what_steps_give_also_when_sliding(model: Model, chunk: int, ids: list[int], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(ids) - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        followed = torch.cat(list(Decoder(model, overflow="slide").follow(ids, first)))
+    decoder = Decoder(model, overflow="slide")
+    steps = [prefilled(decoder, ids[: first + 1]), *(decoder.step([token]) for token in ids[first + 1 :])]
+    torch.testing.assert_close(followed, torch.cat(steps))
+
+
+def test_following_leaves_the_rows_alone_and_does_not_slide_unasked() -> None:
+    decoder = Decoder(MODELS["llama"])
+    prefilled(decoder, [1, 2, 3], rows=2)
+    list(decoder.follow([7, 8, 9]))
+    torch.testing.assert_close(decoder.step([4, 4])[1], prefilled(Decoder(MODELS["llama"]), [1, 2, 3, 4])[0])
+    with pytest.raises(UsageError, match="13 tokens do not fit"):
+        list(decoder.follow([1] * 13))

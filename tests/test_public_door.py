@@ -16,6 +16,7 @@ import gencli
 HEAVY = {"torch", "numpy", "click", "rich", "yaml", "tokenizers", "tiktoken", "safetensors"}
 EXPORTED = [
     "Candidate",
+    "Change",
     "Detail",
     "Event",
     "Finished",
@@ -23,7 +24,11 @@ EXPORTED = [
     "Hashed",
     "Options",
     "Preset",
+    "Reach",
     "RunError",
+    "Score",
+    "ScoredChoice",
+    "ScoredToken",
     "Session",
     "StageReport",
     "Started",
@@ -40,6 +45,8 @@ EXPORTED = [
     "load",
     "measure_diversity",
     "run",
+    "score",
+    "score_choices",
     "top_k_filtering",
     "top_p_filtering",
 ]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gencli.loading import Session, load
     from gencli.observation import Detail
     from gencli.preset import Preset
+    from gencli.scores import Change, Reach, Score, ScoredChoice, ScoredToken
+    from gencli.scoring import score, score_choices
 
 __version__ = "0.1.0"
 
@@ -48,11 +50,14 @@ _HOMES = {
     "loading": ("Session", "load"),
     "observation": ("Detail",),
     "preset": ("Preset",),
+    "scores": ("Change", "Reach", "Score", "ScoredChoice", "ScoredToken"),
+    "scoring": ("score", "score_choices"),
 }
 _HOME = {name: module for module, members in _HOMES.items() for name in members}
 
 __all__ = [
     "Candidate",
+    "Change",
     "Detail",
     "Event",
     "Finished",
@@ -60,7 +65,11 @@ __all__ = [
     "Hashed",
     "Options",
     "Preset",
+    "Reach",
     "RunError",
+    "Score",
+    "ScoredChoice",
+    "ScoredToken",
     "Session",
     "StageReport",
     "Started",
@@ -77,6 +86,8 @@ __all__ = [
     "load",
     "measure_diversity",
     "run",
+    "score",
+    "score_choices",
     "top_k_filtering",
     "top_p_filtering",
 ]

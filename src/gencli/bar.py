@@ -110,6 +110,13 @@ class Palette:
             "stage": "magenta",
             "faint": "dim",
             "head": "bold",
+            "none": "none",
+            # how surprising a token is, from not at all to very; each is told from the next without colour too
+            "heat0": "dim",
+            "heat1": "none",
+            "heat2": "italic yellow",
+            "heat3": "bold magenta",
+            "heat4": "bold underline red",
         }
     )
 

@@ -6,7 +6,7 @@ newest half when it overflows, growing from there. So a cache never decides what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from gencli.models import Model
 
 OVERFLOWS = ("error", "slide")
 CHUNK = 512  # positions a forward pass: bounds its memory, and how long an interrupt waits
+MOST_LOGITS = 1 << 23  # numbers that one part of `follow` may hold: 32 MiB
 
 
 class Decoder:
@@ -113,6 +114,28 @@ class Decoder:
         logits = self._compute()
         assert logits is not None  # nothing asked to interrupt it
         return logits
+
+    @torch.inference_mode()
+    def follow(self, ids: Sequence[int], first: int = 0) -> Iterator[Tensor]:
+        """Along a given text: logits (T, vocabulary) of what follows each of `ids[first:]`, in order, some T at a time.
+
+        The rows under way stay as they are. A text beyond the context is seen through the windows in which
+        `step` would see it. Raises `UsageError` where it is too long and may not slide.
+        """
+        self._check(len(ids))
+        cache = KVCache.of(self.model, 1, min(len(ids), self.context))
+        size = max(1, min(CHUNK, MOST_LOGITS // self.model.vocab_size))
+        while first < len(ids):
+            start = self._start(first + 1)
+            end = min(len(ids), start + self.context)
+            cache.rewind(0)
+            for at in range(start, end, size):
+                chunk = torch.tensor([ids[at : min(at + size, end)]], dtype=torch.int64, device=self.model.device)
+                told = at + chunk.shape[1] > first  # what lies before only fills the cache
+                logits = self.model(chunk, cache, last=not told)
+                if told:
+                    yield logits[0, max(0, first - at) :]
+            first = end
 
     def rewind(self, length: int, row: int | None = None) -> None:
         """Forget the tokens at `length` and after it, in one row or in all; at least one must stay. The next `step` goes on from there."""

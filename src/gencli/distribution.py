@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gencli.bar import PERCENT_CELLS, Palette, bar, cells, fit, label, percent, shares
 from gencli.events import Candidate, StageReport
@@ -11,7 +11,7 @@ from gencli.events import Candidate, StageReport
 PLAIN_BAR = 10  # cells of every bar where no window limits them
 LONGEST_BAR, SHORTEST_BAR = 16, 2  # cells of those of the first and the last column in a window
 GAP = 2  # cells between columns
-FIGURES = ("entropy, bits", "kept", "removed", "KL to raw, bits")
+FIGURES = ("entropy, bits", "varentropy", "kept", "removed", "KL to raw, bits")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class _Column:
     head: str
     probs: tuple[float, ...]
     report: StageReport | None  # None: before the first stage
+    varentropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,21 @@ def distribution_lines(
     palette: Palette,
     *,
     raw_entropy: float | None = None,
+    varentropies: Sequence[float] | None = None,
+    chosen: int | None = None,
 ) -> list[str]:
     """The table: candidates with a number and a bar in each column, the others, and each stage's figures.
 
     `width` in cells, or None: nothing is abbreviated, and why a token was cut stands at the end of its
     line. A window leaves the bars to the first and the last column; a narrow one drops the bars, then
-    the earlier stages. Where there are stages, the candidates carry `after`.
+    the earlier stages. Where there are stages, the candidates carry `after`. `varentropies` are those of
+    every column, in bits squared; `chosen` is the id of the token that comes next.
     """
     columns = [_Column("raw", tuple(candidate.raw_prob for candidate in candidates), None)]
     columns += [_Column(report.stage, tuple((c.after or ())[report.at] for c in candidates), report) for report in stages]
-    names = [label(candidate.text, candidate.id) for candidate in candidates]
+    if varentropies is not None:
+        columns = [replace(column, varentropy=value) for column, value in zip(columns, varentropies, strict=True)]
+    names = [("▸ " if candidate.id == chosen else "") + label(candidate.text, candidate.id) for candidate in candidates]
     sizes = _sizes(columns, names, width)
     columns = [columns[at] for at in sizes.shown]
     cut = [_cut(candidate, sizes.shown) for candidate in candidates]
@@ -65,7 +71,8 @@ def distribution_lines(
             else:
                 parts.append(_share(summed[at][0][row], column.probs[row], size, sizes.bars[at], palette, "final" if at else "raw"))
         name = fit(names[row], sizes.label)
-        line = _joined(palette("removed", name) if candidate.removed_by else name, parts)
+        style = "removed" if candidate.removed_by else "chosen" if candidate.id == chosen else "none"
+        line = _joined(palette(style, name), parts)
         lines.append(f"{line}  {candidate.because}" if width is None and candidate.because else line)
     others = [
         _share(points, points / 10000, size, length, palette, "faint", some)
@@ -112,14 +119,14 @@ def _share(points: int, prob: float, size: int, length: int, palette: Palette, s
 
 def _figures(columns: Sequence[_Column], sizes: _Sizes, raw_entropy: float | None, palette: Palette) -> list[str]:
     """The rows under the table: what each stage left and took."""
-    rows: list[list[str]] = [[], [], [], []]
+    rows: list[list[str]] = [[] for _ in FIGURES]
     for column in columns:
-        report = column.report
+        report, spread = column.report, "" if column.varentropy is None else f"{column.varentropy:5.2f}"
         if report is None:
-            figures = ("" if raw_entropy is None else f"{raw_entropy:5.2f}", "", "", "")
+            figures = ("" if raw_entropy is None else f"{raw_entropy:5.2f}", spread, "", "", "")
         else:
             removed = percent(round(report.mass_removed * 10000), report.mass_removed > 0)
-            figures = (f"{report.entropy:5.2f}", f"{report.kept:>5}", removed, f"{report.kl:5.2f}")
+            figures = (f"{report.entropy:5.2f}", spread, f"{report.kept:>5}", removed, f"{report.kl:5.2f}")
         for row, figure in zip(rows, figures, strict=True):
             row.append(figure)
     return [

@@ -105,7 +105,7 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
     vocabulary = vocabulary_of(session, preset)
-    prompt_ids, room = _prompt_ids(session, prompt, options.overflow)
+    prompt_ids, room = fitting_ids(session, prompt, options.overflow)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
@@ -136,7 +136,7 @@ def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
     return replace(vocabulary, end_ids=frozenset(ends))
 
 
-def _prompt_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
+def fitting_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
     """The prompt's ids with the start tokens, and how many tokens the context still holds."""
     tokenizer, context = session.tokenizer, session.context
     if overflow == "error":

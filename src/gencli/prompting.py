@@ -12,6 +12,7 @@ from typing import BinaryIO
 from gencli.errors import RunError, UsageError, shown
 
 PLACE = "{}"  # where a template takes the prompt
+EMPTY = ' ("" is the empty one)'
 _CHUNK = 1 << 20
 
 
@@ -41,19 +42,21 @@ def read_prompt(
     keep_newline: bool = False,
     special: bool = False,
     limit_bytes: int | None = None,
+    word: str = "prompt",
+    flag: str = "--prompt-file",
 ) -> Prompt:
     """The prompt of a command line: what was piped in, a blank line, the argument; either may be absent.
 
     Standard input is read only where it is a pipe, a socket or a file; `prompt_file` is read in its
     place ("-" is standard input, and so is the argument "-"). One final newline of theirs is dropped,
     unless `keep_newline`. What is then empty counts as absent; an argument "" alone is the empty prompt.
-    No more than about `limit_bytes` of input are read.
+    No more than about `limit_bytes` of input are read. Errors call it by its `word` and the file by its `flag`.
 
     Raises `UsageError` where there is nothing at all, more than `limit_bytes`, no UTF-8, or no such
     file; `RunError` where reading fails.
     """
     if prompt_file is not None and os.fspath(prompt_file) != "-":
-        where, given = f"the prompt file {os.fspath(prompt_file)}", _read_file(os.fspath(prompt_file), limit_bytes)
+        where, given = f"the {word} file {os.fspath(prompt_file)}", _read_file(os.fspath(prompt_file), limit_bytes, word)
     elif no_stdin:
         where, given = "standard input, turned off by --no-stdin,", b""
     else:
@@ -63,7 +66,7 @@ def read_prompt(
     if argument is None or argument == "-":
         if not text:
             raise UsageError(
-                f'{where} holds no prompt; give one as the argument ("" is the empty one), with --prompt-file or through a pipe.'
+                f"{where} holds no {word}; give one as the argument{EMPTY if word == 'prompt' else ''}, with {flag} or through a pipe."
             )
         return Prompt.of(text, special)
     return Prompt.of("\n\n".join(part for part in (text, _argument_text(argument)) if part), special)
@@ -113,15 +116,15 @@ def _read_stdin(stream: BinaryIO | None, limit: int | None) -> bytes:
         raise RunError(f"standard input cannot be read: {error.strerror}.") from error
 
 
-def _read_file(path: str, limit: int | None) -> bytes:
+def _read_file(path: str, limit: int | None, word: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return _read(file, limit, f"the prompt file {path}")
+            return _read(file, limit, f"the {word} file {path}")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error  # a NUL in a path is a ValueError
-        raise UsageError(f"the prompt file {path} cannot be read: {reason}.") from error
+        raise UsageError(f"the {word} file {path} cannot be read: {reason}.") from error
     except OSError as error:
-        raise RunError(f"the prompt file {path} cannot be read: {error.strerror}.") from error
+        raise RunError(f"the {word} file {path} cannot be read: {error.strerror}.") from error
 
 
 def _read(stream: BinaryIO, limit: int | None, where: str) -> bytes:
@@ -133,7 +136,7 @@ def _read(stream: BinaryIO, limit: int | None, where: str) -> bytes:
             continue
         content += part
         if limit is not None and len(content) > limit:
-            raise UsageError(f"{where} holds more than {limit:,} bytes, which no prompt here may have.")
+            raise UsageError(f"{where} holds more than {limit:,} bytes, which no input here may have.")
         if not part:
             return bytes(content)
 
