@@ -1,6 +1,7 @@
 """One row's sampling beside transformers' processors: penalty, temperature, top-p, min-p and the draw, in one process.
 
-Runs alternate; medians of microseconds a step and their ratio, on distributions of a language model's entropy and on flat ones.
+Turns of a few steps alternate; medians of microseconds a step and their ratio, on distributions of a language model's entropy and on
+flat ones. "Cold" steps follow a read of 64 MB each, as they follow a model's weights in a run: nothing is left in the caches, for either.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable
 import torch
 
 VOCABULARIES = (4_096, 50_257, 128_256)
+TURN = 5  # steps at once; the first one, which finds the other's traces in the caches, is not counted
+COLD = 64_000_000  # bytes read before a cold step
 SEEN = 200  # tokens that the repetition penalty looks at
 ENTROPIES = {"2 bits": 2.0, "4 bits": 4.0, "6 bits": 6.0, "flat": None}
 
@@ -63,28 +66,33 @@ def theirs(seen: list[int]) -> Callable[[torch.Tensor, int], int]:
     return lambda logits, step: int(torch.multinomial(chain(ids, logits.clone()).softmax(dim=-1), 1))
 
 
-def median_times(ways: list[Callable[[torch.Tensor, int], int]], rows: list[torch.Tensor], rounds: int) -> list[float]:
-    """Microseconds a step of each way, alternating row by row."""
+def median_times(ways: list[Callable[[torch.Tensor, int], int]], rows: list[torch.Tensor], rounds: int, cold: bool) -> list[float]:
+    """Microseconds a step of each way, alternating turn by turn."""
     times: list[list[float]] = [[] for _ in ways]
-    for step in range(-2, rounds):
+    weights = torch.ones(COLD // 4)
+    for turn in range(-1, rounds):
         for row in rows:
             for way, spent in zip(ways, times, strict=True):
-                start = time.perf_counter()
-                way(row, step + 2)
-                if step >= 0:  # the first rounds warm up
-                    spent.append(1e6 * (time.perf_counter() - start))
+                for step in range(TURN):
+                    if cold:
+                        weights.dot(weights)
+                    start = time.perf_counter()
+                    way(row, TURN * (turn + 1) + step)
+                    if turn >= 0 and step:  # the first turn warms up
+                        spent.append(1e6 * (time.perf_counter() - start))
     return [statistics.median(spent) for spent in times]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=4, help="turns of each program and row")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     generator = torch.Generator().manual_seed(0)
-    print(f"{arguments.threads} threads, load {os.getloadavg()[0]:.1f}; microseconds a step, medians of {3 * arguments.rounds}\n")
-    print("| vocabulary | distribution | gencli | transformers | ratio |\n|---|---|---|---|---|")
+    steps = 3 * arguments.rounds * (TURN - 1)
+    print(f"{arguments.threads} threads, load {os.getloadavg()[0]:.1f}; microseconds a step, medians of {steps}\n")
+    print("| vocabulary | distribution | gencli | transformers | ratio | cold: gencli | transformers | ratio |\n" + "|---" * 8 + "|")
     for vocabulary in VOCABULARIES:
         seen = torch.randint(vocabulary, (SEEN,), generator=generator).tolist()
         ways = [ours(seen), theirs(seen)]
@@ -92,8 +100,11 @@ def main() -> None:
             if bits is not None and bits > math.log2(vocabulary):
                 continue
             rows = [logits_of(vocabulary, bits, generator) for _ in range(3)]
-            mine, peer = median_times(ways, rows, arguments.rounds)
-            print(f"| {vocabulary:,} | {name} | {mine:,.0f} | {peer:,.0f} | {peer / mine:.1f} |", flush=True)
+            cells = []
+            for cold in (False, True):
+                mine, peer = median_times(ways, rows, arguments.rounds, cold)
+                cells += [f"{mine:,.0f}", f"{peer:,.0f}", f"{peer / mine:.1f}"]
+            print(f"| {vocabulary:,} | {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

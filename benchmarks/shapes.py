@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,17 @@ def _llama(shape: Shape) -> Iterator[tuple[str, str, Sizes]]:
 TENSORS = {"gpt2": _gpt2, "llama": _llama}
 
 
+def weights_read(shape: Shape) -> int:
+    """The weights that a decode step reads: every product's, and the embedding's as the head."""
+    named = TENSORS[shape.family](shape)
+    return sum(sizes[0] * sizes[1] for _, name, sizes in named if len(sizes) == 2 and name != "position_embd.weight")
+
+
+def weights(shape: Shape) -> int:
+    """All the weights that a checkpoint of this shape holds."""
+    return sum(math.prod(sizes) for _, _, sizes in TENSORS[shape.family](shape))
+
+
 def _config(shape: Shape) -> dict[str, Any]:
     if shape.family == "gpt2":
         sizes = {"n_embd": shape.width, "n_layer": shape.layers, "n_head": shape.heads, "n_positions": shape.context, "n_inner": shape.mlp}
@@ -84,14 +96,17 @@ def _config(shape: Shape) -> dict[str, Any]:
         sizes |= {"num_key_value_heads": shape.kv_heads, "intermediate_size": shape.mlp, "max_position_embeddings": shape.context}
         own = {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, **sizes}
     shared = {"model_type": shape.family, "vocab_size": shape.vocabulary, "torch_dtype": "float16", "tie_word_embeddings": True}
-    return {**own, **shared, "bos_token_id": None, "eos_token_id": shape.vocabulary - 1}
+    return {**own, **shared, "bos_token_id": shape.vocabulary - 1, "eos_token_id": shape.vocabulary - 1}
+
+
+END = "<|endoftext|>"
 
 
 def _tokens(count: int) -> list[str]:
-    """The 256 bytes as byte-level BPE writes them, and made-up tokens for the rest."""
+    """The 256 bytes as byte-level BPE writes them, made-up tokens for the rest, and an end token."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return [*map(chr, printable), *(chr(256 + at) for at in range(len(others))), *(f"unused{at}" for at in range(count - 256))]
+    return [*map(chr, printable), *(chr(256 + at) for at in range(len(others))), *(f"unused{at}" for at in range(count - 257)), END]
 
 
 def _random(sizes: Sizes, name: str) -> Any:
@@ -110,17 +125,18 @@ def write_huggingface(shape: Shape, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(_config(shape)))
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    vocabulary = {token: at for at, token in enumerate(_tokens(256))}
+    vocabulary = {token: at for at, token in enumerate(_tokens(shape.vocabulary))}
     tokenizer = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level}
     tokenizer["model"] = {"type": "BPE", "vocab": vocabulary, "merges": []}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(json.dumps({f"{kind}_token": END for kind in ("bos", "eos", "unk")}))
     torch.manual_seed(0)
     tensors = {name: _random(sizes, name).half() for name, _, sizes in TENSORS[shape.family](shape)}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def write_gguf(shape: Shape, folder: Path, kind: str) -> None:
-    """`folder`/`kind`.gguf from the folder's own weights; `kind` is F32, F16 or Q8_0 for the products, the rest stays float32."""
+    """`folder`/`kind`.gguf from the folder's own weights; `kind` is F32, F16, Q8_0 or Q4_0 for the products, the rest stays float32."""
     import gguf
     import numpy as np
     from safetensors import safe_open

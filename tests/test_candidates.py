@@ -85,11 +85,36 @@ def test_at_least(row: list[float], border: float) -> None:
     assert after.token_ids()[0].tolist() == expected
 
 
-@given(rows, st.floats(-20, 20, width=32), st.floats(-20, 20, width=32))
-def test_places(row: list[float], low: float, high: float) -> None:
-    values = torch.tensor(row)
-    assert places(values, low, high).tolist() == [at for at, value in enumerate(row) if low <= value <= high]
-    assert places(values, low).tolist() == [at for at, value in enumerate(row) if low <= value]
+@given(rows, st.floats(0.01, 100), st.data())
+def test_a_division_that_waits_gives_the_same_numbers(row: list[float], divisor: float, data: st.DataObject) -> None:
+    """Whatever is asked first, and however many are left when it is asked."""
+    logits = torch.tensor([row])
+    now, later = Candidates(logits / divisor), Candidates(logits).divided(divisor)
+    assert (later.rows, later.width) == (now.rows, now.width)
+    chosen = torch.tensor(sorted(data.draw(st.sets(st.integers(0, len(row) - 1), min_size=1))))
+    pairs = [(now, later), (now.select([chosen]), later.select([chosen]))]
+    for one, other in pairs:
+        measures = data.draw(st.permutations(["peak", "weights", "total", "logits"]))
+        for measure in measures:
+            assert torch.equal(getattr(one, measure), getattr(other, measure)) or float(one.peak) == GONE
+    assert logits.tolist() == [row]
+
+
+@given(rows, st.data())
+def test_a_selection_that_keeps_the_peak_keeps_the_weights(row: list[float], data: st.DataObject) -> None:
+    whole = Candidates(torch.tensor([row]))
+    likeliest = row.index(max(row))
+    chosen = torch.tensor(sorted({likeliest, *data.draw(st.sets(st.integers(0, len(row) - 1)))}))
+    assert float(whole.weights.amax()) == 1
+    kept = whole.select([chosen], peak_stays=True)
+    afresh = Candidates(kept.logits, kept.ids)
+    for measure in ("peak", "weights", "total"):
+        assert torch.equal(getattr(kept, measure), getattr(afresh, measure))
+
+
+@given(rows, st.floats(-20, 20, width=32))
+def test_places(row: list[float], low: float) -> None:
+    assert places(torch.tensor(row), low).tolist() == [at for at, value in enumerate(row) if low <= value]
 
 
 def test_places_passes_over_nan() -> None:

@@ -18,8 +18,7 @@ SHADE = "░"
 def report_lines(report: Report, width: int | None, palette: Palette) -> list[str]:
     """The whole report, `width` columns wide (None: for a pipe)."""
     columns = width or PIPE_WIDTH
-    runs = f"medians of {report.repeat} run{'s' * (report.repeat > 1)}, the start once"
-    lines = _wrapped(f"{report.checkpoint['name']}: {report.precision} on {report.device}, {_threads(report.threads)}; {runs}", width)
+    lines = heading(report, width)
     if not (report.no_cache or report.context):
         lines += _start(report.start, columns, palette)
         lines += _prefill(report.prefill, columns, palette)
@@ -28,7 +27,13 @@ def report_lines(report: Report, width: int | None, palette: Palette) -> list[st
         lines += _trade(report.no_cache, width, palette)
     if report.context:
         lines += _growth(report.context, columns, palette)
-    return [*lines, "", *_machine(report, width)]
+    return [*lines, "", *machine_lines(report, width)]
+
+
+def heading(report: Report, width: int | None) -> list[str]:
+    """What was measured, and how often."""
+    runs = f"medians of {report.repeat} run{'s' * (report.repeat > 1)}, the start once"
+    return _wrapped(f"{report.checkpoint['name']}: {report.precision} on {report.device}, {_threads(report.threads)}; {runs}", width)
 
 
 def _start(start: Start, columns: int, palette: Palette) -> list[str]:
@@ -48,7 +53,7 @@ def _start(start: Start, columns: int, palette: Palette) -> list[str]:
 
 def _prefill(prefills: Sequence[Prefill], columns: int, palette: Palette) -> list[str]:
     rows = [
-        ((_count(each.prompt_tokens), seconds(each.seconds), _speed(each.tokens_per_second)), each.tokens_per_second) for each in prefills
+        ((_count(each.prompt_tokens), seconds(each.seconds), speed(each.tokens_per_second)), each.tokens_per_second) for each in prefills
     ]
     return _block(("prefill of", "takes", "tokens/s"), rows, columns, palette)
 
@@ -56,7 +61,7 @@ def _prefill(prefills: Sequence[Prefill], columns: int, palette: Palette) -> lis
 def _decode(decodes: Sequence[Decode], columns: int, palette: Palette) -> list[str]:
     rows = [
         (
-            (_count(each.prompt_tokens), str(each.rows), seconds(each.seconds_per_step), _share(each), _speed(each.tokens_per_second)),
+            (_count(each.prompt_tokens), str(each.rows), seconds(each.seconds_per_step), _share(each), speed(each.tokens_per_second)),
             each.tokens_per_second,
         )
         for each in decodes
@@ -107,7 +112,7 @@ def _trade(trades: Sequence[Trade], width: int | None, palette: Palette) -> list
     return ["", *_wrapped(note, width), *drawn]
 
 
-def _machine(report: Report, width: int | None) -> list[str]:
+def machine_lines(report: Report, width: int | None) -> list[str]:
     """Memory and bandwidth in words; only a terminal has them wrapped."""
     memory, bandwidth = report.memory, report.bandwidth
     held = f"weights {size(memory.weight_bytes)}, cache {size(memory.largest_cache_bytes)}"
@@ -167,7 +172,8 @@ def _count(tokens: int) -> str:
     return f"{tokens:,} token{'s' * (tokens > 1)}"
 
 
-def _speed(number: float) -> str:
+def speed(number: float) -> str:
+    """Tokens a second in three digits or more."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 

@@ -8,48 +8,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
 class Candidates:
     """`logits` (rows, n) float; `ids` (rows, n) int64, or None for the whole vocabulary in order.
 
-    A logit of -inf is a removed token. Nothing here changes a tensor that was handed in.
+    A logit of -inf is a removed token. Nothing here changes a tensor that was handed in. A division of all
+    logits waits until somebody asks for them: most are removed before that.
     """
 
-    __slots__ = ("_peak", "_total", "_weights", "ids", "logits")
+    __slots__ = ("_divided", "_divisor", "_peak", "_total", "_undivided", "_weights", "ids")
 
-    def __init__(self, logits: Tensor, ids: Tensor | None = None) -> None:
-        self.logits = logits
+    def __init__(self, logits: Tensor, ids: Tensor | None = None, divisor: float = 1.0) -> None:
+        self._undivided = logits
+        self._divisor = divisor
+        self._divided = logits if divisor == 1 else None
         self.ids = ids
         self._peak: Tensor | None = None
         self._weights: Tensor | None = None
         self._total: Tensor | None = None
 
     @property
+    def logits(self) -> Tensor:
+        """(rows, n) float."""
+        if self._divided is None:
+            self._divided = self._undivided / self._divisor
+        return self._divided
+
+    @property
     def rows(self) -> int:
-        return self.logits.shape[0]
+        return self._undivided.shape[0]
 
     @property
     def width(self) -> int:
         """Columns: the largest number of candidates any row may still have."""
-        return self.logits.shape[1]
+        return self._undivided.shape[1]
 
     @property
     def peak(self) -> Tensor:
         """(rows, 1) the largest logit of each row."""
         if self._peak is None:
-            self._peak = self.logits.amax(dim=1, keepdim=True)
+            largest = self._undivided.amax(dim=1, keepdim=True)
+            self._peak = largest if self._divisor == 1 else largest / self._divisor
         return self._peak
 
     @property
     def weights(self) -> Tensor:
         """(rows, n) exp(logit - peak): the probabilities, not yet divided by their sum; the largest is 1."""
         if self._weights is None:
-            self._weights = (self.logits - self.peak).exp_()
+            if self._divisor == 1:
+                self._weights = (self._undivided - self.peak).exp_()
+            else:
+                self._weights = (self._undivided / self._divisor).sub_(self.peak).exp_()
         return self._weights
 
     @property
@@ -86,16 +102,22 @@ class Candidates:
 
     def columns(self, row: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Where tokens stand in a row: the columns of those in play, and a mask (m,) of which those are."""
+        wanted = array(token_ids)
         if self.ids is None:
-            present = token_ids < self.width
-            return token_ids[present], present
-        places = torch.searchsorted(self.ids[row], token_ids).clamp_(max=self.width - 1)
-        present = self.ids[row, places] == token_ids
-        return places[present], present
+            at, present = wanted, wanted < self.width
+        else:
+            ids = array(self.ids[row])
+            at = np.searchsorted(ids, wanted).clip(max=self.width - 1)
+            present = ids[at] == wanted
+        return torch.from_numpy(at[present]).to(token_ids.device), torch.from_numpy(present).to(token_ids.device)
 
     def with_logits(self, logits: Tensor) -> Candidates:
         """The same candidates under other logits of the same shape."""
         return Candidates(logits, self.ids)
+
+    def divided(self, divisor: float) -> Candidates:
+        """The same candidates with all logits divided by a number above 0."""
+        return Candidates(self.logits, self.ids, divisor)
 
     def without(self, token_ids: Iterable[int], rows: Iterable[int] | None = None) -> Candidates:
         """Some rows (all where None) without those tokens; a row that would be left empty stays as it was."""
@@ -109,17 +131,18 @@ class Candidates:
 
     def at_least(self, borders: Sequence[float]) -> Candidates:
         """Only the candidates whose logit is at least its row's border; a row that would be left empty stays as it was."""
-        return self.select([places(row, border) for row, border in zip(self.logits, borders, strict=True)])
+        return self.select([places(row, border) for row, border in zip(self.logits, borders, strict=True)], peak_stays=True)
 
-    def select(self, columns: Sequence[Tensor]) -> Candidates:
-        """Only the given columns, ascending, of each row, closed up; a row where there are none stays as it was."""
+    def select(self, columns: Sequence[Tensor], peak_stays: bool = False) -> Candidates:
+        """Only the given columns, ascending, of each row, closed up; a row where there are none stays as it was.
+
+        Whoever knows that each row's likeliest token is among them says so: its weights need no computing again.
+        """
         sizes = [row.numel() or self.width for row in columns]
         if min(sizes) == self.width:
             return self
         if self.rows == 1:
-            at = columns[0]
-            ids = at if self.ids is None else self.ids[0].index_select(0, at)
-            return Candidates(self.logits[0].index_select(0, at)[None], ids[None])
+            return self._select_alone(columns[0], peak_stays)
         logits = self.logits.new_full((self.rows, max(sizes)), -torch.inf)
         ids = torch.empty_like(logits, dtype=torch.int64)
         for row, (size, at) in enumerate(zip(sizes, columns, strict=True)):
@@ -130,6 +153,13 @@ class Candidates:
             ids[row, :size] = chosen
             ids[row, size:] = chosen[-1]
         return Candidates(logits, ids)
+
+    def _select_alone(self, at: Tensor, peak_stays: bool) -> Candidates:
+        ids = at[None] if self.ids is None else self.ids.index_select(1, at)
+        chosen = Candidates(self._undivided.index_select(1, at), ids, self._divisor)
+        if peak_stays and self._weights is not None:
+            chosen._peak, chosen._weights = self._peak, self._weights.index_select(1, at)
+        return chosen
 
     def top(self, k: int) -> Candidates:
         """Exactly the k likeliest, the lowest ids first among ties; all where k reaches their number."""
@@ -142,7 +172,7 @@ class Candidates:
                 chosen.append(columns[row, :k].sort().values)
             else:  # a tie across the border, which topk decides in any way it likes
                 chosen.append(self._top_among_ties(row, k, last))
-        return self.select(chosen)
+        return self.select(chosen, peak_stays=True)
 
     def _top_among_ties(self, row: int, k: int, border: float) -> Tensor:
         above = (~(self.logits[row] <= border)).nonzero()[:, 0]  # NaN with them, for the draw to tell
@@ -181,11 +211,14 @@ class Candidates:
         return (logits > logit) | ((logits == logit) & (self.token_ids()[row] < token_id))
 
 
-def places(values: Tensor, low: float, high: float = math.inf) -> Tensor:
-    """The indices, ascending, of the values (n,) that lie in [low, high]."""
+def array(values: Tensor) -> NDArray[Any]:
+    """The same numbers for numpy, whose small operations cost a fraction of torch's; no copy where they are on the processor."""
+    return values.detach().cpu().numpy()
+
+
+def places(values: Tensor, low: float) -> Tensor:
+    """The indices, ascending, of the values (n,) of at least `low`."""
     if values.device.type != "cpu":
-        return ((values >= low) & (values <= high)).nonzero()[:, 0]
+        return (values >= low).nonzero()[:, 0]
     # numpy finds a few among many several times faster than torch does
-    array = values.detach().numpy()
-    inside = array >= low if high == math.inf else (array >= low) & (array <= high)
-    return torch.from_numpy(np.flatnonzero(inside))
+    return torch.from_numpy(np.flatnonzero(array(values) >= low))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from gencli.candidates import Candidates
+from gencli.candidates import Candidates, array
 from gencli.errors import RunError
 
 
@@ -22,8 +22,7 @@ def draw(candidates: Candidates, uniforms: Sequence[float], step: int = 0) -> li
         raise RunError(f"the logits at step {step} are not numbers (NaN); the checkpoint is damaged or its precision too low.")
     if any(map(math.isinf, peaks)):
         raise RunError(f"the logits at step {step} are infinite or nothing is left in play; the checkpoint or a bias is at fault.")
-    sums = candidates.weights.double().cumsum(dim=1)
+    sums = array(candidates.weights.cumsum(dim=1, dtype=torch.float64))
     # below 1 by a bit or more, a number times the total rounds to less than the total: a survivor is always met
-    numbers = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * sums[:, -1:]
-    at = torch.searchsorted(sums, numbers, right=True)
-    return [int(token) for token in (at if candidates.ids is None else candidates.ids.gather(1, at))[:, 0].tolist()]
+    at = [int(row.searchsorted(number * row[-1], side="right")) for row, number in zip(sums, uniforms, strict=True)]
+    return at if candidates.ids is None else [int(ids[column]) for ids, column in zip(array(candidates.ids), at, strict=True)]

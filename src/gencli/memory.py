@@ -87,14 +87,15 @@ class Memory:
 
         The window is the `last` ids (0: all) of "prompt+output" or of "output".
         """
+        import numpy as np
         import torch
 
         start = self.prompt_length if scope == "output" else 0
         if last:
             start = max(start, len(self._ids) - last)
-        window = self._ids[start:]
-        found = torch.frombuffer(window, dtype=torch.int64) if window else torch.empty(0, dtype=torch.int64)
-        return torch.unique(found, return_counts=True)  # type: ignore[no-any-return]
+        window = np.frombuffer(self._ids[start:], dtype=np.int64)
+        ids, times = np.unique(window, return_counts=True)
+        return torch.from_numpy(ids), torch.from_numpy(times)
 
 
 def reweigh(
@@ -102,8 +103,10 @@ def reweigh(
 ) -> Candidates:
     """The candidates with the logits of already-seen tokens changed: rule(logits (m,), counts (m,)) -> logits (m,)."""
     logits = candidates.logits.clone()
-    for row, memory in enumerate(memories):
+    for at, (row, memory) in enumerate(zip(logits, memories, strict=True)):
         ids, times = (each.to(logits.device) for each in memory.seen(last, scope))
-        columns, present = candidates.columns(row, ids)
-        logits[row, columns] = rule(candidates.logits[row, columns], times[present].to(logits.dtype))
+        columns, present = candidates.columns(at, ids)
+        if len(columns) < len(ids):
+            times = times[present]
+        row.index_copy_(0, columns, rule(row.index_select(0, columns), times.to(logits.dtype)))
     return candidates.with_logits(logits)

@@ -50,6 +50,15 @@ def test_a_pipe_gets_the_trade_and_the_growth_as_plain_lines(shell):
     assert list(json.loads(shell(*TINY, "--no-cache", "--format", "json").out)["no_cache"][0]) == keys(Trade)
 
 
+def test_a_plot_is_drawn_with_its_axes(shell):
+    done = shell(*TINY, "--format", "plot")
+    assert (done.code, done.err) == (0, "")
+    text = done.out.decode()
+    assert "decode: tokens a second over rows" in text
+    assert re.search(r"^ +1 +2$", text, re.MULTILINE)
+    assert "\x1b" not in text
+
+
 def test_a_terminal_sees_what_is_being_measured_and_then_only_the_table(shell):
     written, code = on_a_terminal(shell, TINY)
     assert code == 0

@@ -20,6 +20,7 @@ Examples:
   gencli bench --precision float16 --threads 2 --batches 1,16
   gencli bench --no-cache --prompt-lengths 16,64,192
   gencli bench --context --new-tokens 16
+  gencli bench --no-cache --context --format plot
   gencli bench --format json | jq '.decode[] | [.rows, .tokens_per_second]'
 """
 
@@ -57,7 +58,14 @@ own_options = all_of(
     ),
     option("--no-cache", SECTION, None, "Instead: what the KV cache saves in seconds, and what it takes in bytes."),
     option("--context", SECTION, None, "Instead: how the time a token grows with the positions in the cache."),
-    option("--format", SECTION, OneOf("table", "json"), "How to write it. [default: table]", "form", default="table"),
+    option(
+        "--format",
+        SECTION,
+        OneOf("table", "plot", "json"),
+        "How to write it: numbers with bars, curves, or JSON. [default: table]",
+        "form",
+        default="table",
+    ),
     option("--quiet", SECTION, None, "No progress on stderr.", short="-q"),
 )
 
@@ -104,10 +112,12 @@ def bench(context: click.Context, /, **params: Any) -> None:
         output.write(json.dumps(report.to_dict(), ensure_ascii=False, indent=2) + "\n")
         return
     from gencli.bar import Palette
+    from gencli.bench_plot import plot_lines
     from gencli.bench_report import report_lines
     from gencli.tables import width_of
     from gencli.terminal import colour_of, visible
 
-    lines = report_lines(report, width_of(output), Palette(colour_of(output.terminal)))
+    draw = plot_lines if params["form"] == "plot" else report_lines
+    lines = draw(report, width_of(output), Palette(colour_of(output.terminal)))
     lines[0] = visible(lines[0], on_one_line=True)
     output.styled("\n".join(lines) + "\n")

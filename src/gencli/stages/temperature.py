@@ -31,7 +31,7 @@ class Temperature:
             return candidates.top(1)
         if self.temperature == 1:
             return candidates
-        return candidates.with_logits(candidates.logits / max(self.temperature, SMALLEST))
+        return candidates.divided(max(self.temperature, SMALLEST))
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         return "temperature 0 keeps only the likeliest token"

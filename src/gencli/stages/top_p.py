@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gencli.stages import knob
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from gencli.candidates import Candidates
     from gencli.memory import Memory
 
-SORTED = 4096  # so many candidates are cheaper sorted than narrowed down further
-NARROW = 1e-5  # a bracket of weights no wider than this holds ties, which only a sort puts in order
+SORTED = 1024  # so many candidates are cheaper sorted than halved once more
+ROUNDED = 1e-6  # a weight is a float32
 ROUNDING = 1e-12  # a sum this close to p has reached it: of ten equal tokens, p = 0.7 keeps seven
 
 
@@ -36,52 +37,51 @@ class TopP:
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.p == 1 or candidates.width == 1:
             return candidates
-        totals = candidates.total[:, 0].tolist()
-        rows = zip(candidates.logits, candidates.weights, totals, strict=True)
-        return candidates.select([_nucleus(logits, weights, total, self.p) for logits, weights, total in rows])
+        return candidates.select([_nucleus(candidates, row, self.p) for row in range(candidates.rows)], peak_stays=True)
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         mass = before.mass_above(row, token_id)
         return f"the likelier tokens already hold {100 * mass:.4g} % >= {100 * self.p:.4g} %"
 
 
-def _nucleus(logits: Tensor, weights: Tensor, total: float, p: float) -> Tensor:
-    """The nucleus of one row (n,), as ascending columns; `weights` are exp(logit - peak), `total` is their sum."""
+def _nucleus(candidates: Candidates, row: int, p: float) -> Tensor:
+    """The nucleus of one row, as ascending columns."""
+    import numpy as np
     import torch
 
-    from gencli.candidates import places
+    from gencli.candidates import array
 
-    need = p * total * (1 - ROUNDING)
-    low, high, above = _bracket(weights, total, p, need)
-    unsure = places(weights, low * (1 - NARROW), high if above else math.inf)
-    if not unsure.numel():
-        return unsure  # NaN, or nothing in play: the draw will say so
-    best, order = logits.index_select(0, unsure).sort(descending=True, stable=True)
-    sums = weights.index_select(0, unsure.index_select(0, order)).cumsum(0, dtype=torch.float64)
-    last = min(int(torch.searchsorted(sums, need - above)), len(sums) - 1)
-    if not above:
-        return unsure[order[: last + 1]].sort().values
-    kept = places(logits, border := float(best[last]))
-    surplus = unsure[order[last + 1 :][best[last + 1 :] == border]]
-    return kept[~torch.isin(kept, surplus)] if surplus.numel() else kept
-
-
-def _bracket(weights: Tensor, total: float, p: float, need: float) -> tuple[float, float, float]:
-    """Bisects to (low, high]: the smallest weight that the nucleus needs lies there, among few others.
-
-    The third number is the sum of the weights above `high`, which all belong to the nucleus.
-    """
-    import torch
-
+    weights, total = array(candidates.weights[row]), float(candidates.total[row])
+    if math.isnan(total):
+        return torch.empty(0, dtype=torch.int64)  # NaN, or nothing in play: the draw will say so
     # all that weigh less than this, taken together, are less than 1 - p
-    low, high = (1 - p) * total / weights.numel(), 1.0
-    above_low, above_high = total, 0.0
-    # so much mass in tokens of at least `low` bounds their number
-    while above_low - above_high > SORTED * low and high > low * (1 + NARROW):
-        middle = math.sqrt(low * high)
-        above = float(torch.threshold(weights, middle, 0.0).sum(dtype=torch.float64))
-        if above >= need:
-            low, above_low = middle, above
+    few = np.flatnonzero(weights >= (1 - p) * total / weights.size * (1 - ROUNDED))
+    heavy = weights[few]
+    border, count = _border(heavy, p * total * (1 - ROUNDING))
+    kept = few[heavy >= border]
+    if kept.size > count:  # ties across the border: the larger logit stays, then the lower id
+        ties = kept[weights[kept] == border]
+        order = np.argsort(-array(candidates.logits[row])[ties], kind="stable")
+        kept = np.setdiff1d(kept, ties[order[count - kept.size :]], assume_unique=True)
+    return torch.from_numpy(kept).to(candidates.weights.device)
+
+
+def _border(weights: NDArray[Any], need: float) -> tuple[float, int]:
+    """The smallest of those weights, largest first, whose sum reaches `need`, and their number.
+
+    Bisects by rank: a partition costs a fraction of a sort.
+    """
+    import numpy as np
+
+    above, count = 0.0, 0  # what is certainly part of them
+    while weights.size > SORTED:
+        half = weights.size // 2
+        weights = np.partition(weights, half)
+        sum_of_larger = float(weights[half:].sum(dtype=np.float64))
+        if above + sum_of_larger >= need:
+            weights = weights[half:]
         else:
-            high, above_high = middle, above
-    return low, high, above_high
+            above, count, weights = above + sum_of_larger, count + weights.size - half, weights[:half]
+    weights = np.sort(weights)[::-1]
+    last = min(int(weights.cumsum(dtype=np.float64).searchsorted(need - above)), weights.size - 1)
+    return float(weights[last]), count + last + 1
