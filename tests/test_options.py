@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -48,7 +49,9 @@ def test_every_stages_first_knob_is_a_flag_with_its_range():
     text = CliRunner().invoke(everything, ["--help"], terminal_width=10_000).output
     for name in names("stages"):
         knob = knobs(find("stages", name))[0]
-        (line,) = [line for line in text.splitlines() if line.strip().startswith(f"--{name.replace('_', '-')} ")]
+        (line,) = re.findall(
+            rf"^ *--{name.replace('_', '-')}[ ,].*(?:\n {{9,}}.*)?", text, re.MULTILINE
+        )  # a long flag's help stands below it
         assert knob.help in line
         assert ("several" if knob.holds_several else knob.range()) in line
 
@@ -64,6 +67,13 @@ def test_help_is_in_sections_and_names_every_option_of_the_contract():
     flags += "--prompt-file --no-stdin --keep-newline --special"
     for flag in flags.split():
         assert f"  {flag} " in text
+
+
+def test_an_alias_is_a_flag_and_the_stages_name_is_told():
+    origin = "flag --repetition-penalty"
+    assert given("--repeat-penalty", "1.5").flags == {"repetition_penalty": Value(1.5, origin)}
+    with pytest.raises(UsageError, match=r"^--repetition-penalty must be"):
+        given("--repeat-penalty", "x")
 
 
 def test_every_option_reads_its_variable():

@@ -363,3 +363,15 @@ def test_flags_are_checked_here_as_well():
 def test_any_set_is_taken_or_refused(text):
     with contextlib.suppress(UsageError):
         resolve(Given(sets=sets(text))).stages()
+
+
+def test_an_alias_is_its_stage_everywhere():
+    asked = Given(flags=flag("repeat_penalty", 1.5))
+    assert resolve(asked).pipeline[0].stage == "repetition_penalty"
+    (stage,) = resolve(Given(sets=sets("repeat-penalty.last=7"))).pipeline
+    assert (stage.stage, stage.knobs[0][1].value) == ("repetition_penalty", 7)
+    (stage,) = resolve(Given(pipeline=Value("repeat_penalty", "flag --pipeline"))).pipeline
+    assert stage.stage == "repetition_penalty"
+    preset = Preset.loads("pipeline:\n  - repeat_penalty: 1.2\n  - repeat_penalty: {last: 3}")
+    assert [each.stage for each in preset.pipeline] == ["repetition_penalty"] * 2
+    assert "repeat" not in preset.dumps()

@@ -31,7 +31,9 @@ def spoken(parameter: click.Parameter | None, context: click.Context | None) -> 
     source = context.get_parameter_source(parameter.name or "") if context else None
     if source is click.core.ParameterSource.ENVIRONMENT and isinstance(parameter.envvar, str):
         return parameter.envvar
-    return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else (parameter.name or "").upper()
+    if isinstance(parameter, click.Option):
+        return next((flag for flag in parameter.opts if flag.startswith("--")), parameter.opts[0])
+    return (parameter.name or "").upper()
 
 
 class Text(ParamType):

@@ -16,7 +16,7 @@ from gencli.preset import DEFAULTS, Preset, StageSettings, Value
 from gencli.preset_reading import check_knob, plain
 from gencli.preset_yaml import parse, scalar, shown
 from gencli.registry import find, names
-from gencli.stages import Knob, knobs
+from gencli.stages import Knob, knobs, spellings
 
 ENVIRONMENT = "environment"  # how the origin of a value from an environment variable begins
 # what transformers applies, in its order; the second part only where it samples
@@ -153,9 +153,10 @@ def _label(value: Value) -> str:
     return value.origin.split(" ", 1)[-1]
 
 
-def _from_flag(stage: str, value: Value) -> _Assignment:
-    if stage not in names("stages"):
-        raise unknown("stage", shown(stage), names("stages"))
+def _from_flag(word: str, value: Value) -> _Assignment:
+    stage = spellings().get(word)
+    if stage is None:
+        raise unknown("stage", shown(word), names("stages"))
     first, label = knobs(find("stages", stage))[0].name, _label(value)
     return _Assignment(stage, None, first, Value(check_knob(stage, first, value.value, label), value.origin), label)
 
@@ -166,9 +167,10 @@ def _from_set(value: Value) -> _Assignment:
     match = _SET.fullmatch(value.value)
     if match is None:
         raise UsageError(f"{label}: what is set must look like stage=value, stage.knob=value or stage#2.knob=value.")
-    stage, number = match["stage"].strip().replace("-", "_"), match["number"]
-    if stage not in names("stages"):
-        raise unknown("stage", shown(stage), names("stages"), label)
+    word, number = match["stage"].strip().replace("-", "_"), match["number"]
+    stage = spellings().get(word)
+    if stage is None:
+        raise unknown("stage", shown(word), names("stages"), label)
     if number and int(number) == 0:
         raise UsageError(f"{label}: stages are counted from 1.")
     known = {each.name: each for each in knobs(find("stages", stage))}
@@ -183,10 +185,11 @@ def _kept(pipeline: Sequence[StageSettings], wanted: Value) -> list[StageSetting
     """Exactly the stages that --pipeline names; the n-th of a name has the knobs of the preset's n-th."""
     left = list(pipeline)
     kept = []
-    for word in wanted.value.split(",") if wanted.value.strip() else ():
-        stage = word.strip().replace("-", "_")
-        if stage not in names("stages"):
-            raise unknown("stage", shown(stage), names("stages"), _label(wanted))
+    for part in wanted.value.split(",") if wanted.value.strip() else ():
+        word = part.strip().replace("-", "_")
+        stage = spellings().get(word)
+        if stage is None:
+            raise unknown("stage", shown(word), names("stages"), _label(wanted))
         settings = next((each for each in left if each.stage == stage), None)
         if settings:
             left.remove(settings)

@@ -16,7 +16,7 @@ from gencli.drawing import draw
 from gencli.errors import RunError, UsageError
 from gencli.memory import Memory
 from gencli.registry import find, names
-from gencli.stages import Knob, Stage, build, knobs
+from gencli.stages import Knob, Stage, aliases, build, knobs, spellings
 from gencli.vocabulary import Vocabulary
 
 STAGES = names("stages")
@@ -224,3 +224,9 @@ def test_says_why_it_removed_a_token(name: str, data: st.DataObject) -> None:
             because = stage.because(candidates, row, token)  # a stage that removes says why
             assert because
             assert "\n" not in because
+
+
+def test_every_spelling_means_one_stage() -> None:
+    spelt = [word for name in STAGES for word in (name, *aliases(name))]
+    assert len(spelt) == len(set(spelt)) == len(spellings())
+    assert all(spellings()[word] == name for name in STAGES for word in (name, *aliases(name)))

@@ -11,10 +11,12 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from gencli.errors import UsageError, unknown
+from gencli.registry import find, names
 
 if TYPE_CHECKING:
     from gencli.candidates import Candidates
@@ -150,8 +152,9 @@ class Stage(Protocol):
     """What every stage offers.
 
     `place` is its standard place (lower comes first), `source` the paper or project it comes from.
-    A stage may also have `bind(vocabulary) -> stage` (knobs given as text become ids) and
-    `because(before, row, token_id) -> str` (the numbers by which a token was removed).
+    A stage may also have `aliases` (what else a person may call it), `bind(vocabulary) -> stage` (knobs
+    given as text become ids) and `because(before, row, token_id) -> str` (the numbers by which a token
+    was removed).
     """
 
     place: ClassVar[float]
@@ -163,6 +166,18 @@ class Stage(Protocol):
         Never changes what it was handed, never revives a removed token, always leaves one.
         """
         ...
+
+
+@cache
+def spellings() -> dict[str, str]:
+    """What a person may call the stages, names and aliases -> the stages' names."""
+    found = {name: name for name in names("stages")}
+    return found | {alias: name for name in found for alias in aliases(name)}
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """What else the stage of that name is called."""
+    return tuple(getattr(find("stages", name), "aliases", ()))
 
 
 def build(name: str, stage: type[Any], settings: dict[str, Any], label: str = "") -> Any:
