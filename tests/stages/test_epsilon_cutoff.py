@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from references import agrees, log_probs
 from torch import Tensor
 from transformers import EpsilonLogitsWarper
 
 from gencli.candidates import Candidates
 from gencli.stages.epsilon_cutoff import EpsilonCutoff
+from references import agrees, log_probs
 
 
 def log(*probabilities: float) -> Tensor:

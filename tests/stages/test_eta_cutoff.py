@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from references import agrees, log_probs
 from torch import Tensor
 from transformers import EtaLogitsWarper
 
 from gencli.candidates import Candidates
 from gencli.stages.eta_cutoff import EtaCutoff
+from references import agrees, log_probs
 
 
 def log(*probabilities: float) -> Tensor:

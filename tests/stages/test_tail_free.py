@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from references import agrees, apart, log_probs, order
 from torch import Tensor
 
 from gencli.candidates import Candidates
 from gencli.stages import tail_free
 from gencli.stages.tail_free import TailFree
+from references import agrees, apart, log_probs, order
 
 
 def log(*probabilities: float) -> Tensor:

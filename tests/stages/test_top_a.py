@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from references import agrees, log_probs
 from torch import Tensor
 
 from gencli.candidates import Candidates
 from gencli.stages.top_a import TopA
+from references import agrees, log_probs
 
 
 def log(*probabilities: float) -> Tensor:

@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from references import agrees, apart, cut_margin, log_probs, rows
 from torch import Tensor
 from transformers import TopHLogitsWarper
 
 from gencli.candidates import Candidates
 from gencli.stages.top_h import TopH
 from gencli.stages.top_k import TopK
+from references import agrees, apart, cut_margin, log_probs, rows
 
 
 def log(*probabilities: float) -> Tensor:

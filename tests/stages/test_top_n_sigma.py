@@ -7,11 +7,11 @@ import statistics
 
 import pytest
 import torch
-from references import agrees
 from torch import Tensor
 
 from gencli.candidates import Candidates
 from gencli.stages.top_n_sigma import TopNSigma
+from references import agrees
 
 
 # a mean of 3, a deviation of sqrt(2)

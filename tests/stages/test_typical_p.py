@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from references import agrees, cut_margin, log_probs
 from torch import Tensor
 from transformers import TypicalLogitsWarper
 
 from gencli import selection
 from gencli.candidates import Candidates
 from gencli.stages.typical_p import TypicalP
+from references import agrees, cut_margin, log_probs
 
 
 def log(*probabilities: float) -> Tensor:

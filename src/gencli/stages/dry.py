@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gencli.vocabulary import Vocabulary
 
 
-LARGEST = 1e30  # of a penalty: beyond it float32 soon ends
+LARGEST = 1e30  # by which a penalty grows: far beyond it float32 ends
 LONGEST = 512  # so many tokens beyond the allowed ones count; a longer repetition is penalised like one of so many
 
 Breaker = str | int | tuple[int, ...]
@@ -69,11 +69,10 @@ class Dry:
         if limit < self.allowed_length or len(ids) <= self.allowed_length:
             return {}
         alone = {token for token, tails in self._heads.items() if () in tails}
-        return {token: self._penalty(length) for token, length in _repeats(ids, self.allowed_length, limit).items() if token not in alone}
-
-    def _penalty(self, length: int) -> float:
-        grown = (length - self.allowed_length) * math.log(self.base)
-        return self.multiplier * math.exp(min(grown, math.log(LARGEST)))
+        found = _repeats(ids, self.allowed_length, limit)
+        return {
+            token: self.multiplier * self.base ** (length - self.allowed_length) for token, length in found.items() if token not in alone
+        }
 
     @cached_property
     def _longest(self) -> int:
