@@ -69,7 +69,9 @@ def setting(stage: str, each: Knob, *, first: bool) -> str:
 
 
 def shown(each: Knob) -> str:
-    return "none" if each.default in (None, (), {}) else f"{each.default}"
+    if each.default in (None, (), {}):
+        return "none"
+    return f"`{json.dumps(each.default, ensure_ascii=False)}`" if isinstance(each.default, tuple) else f"{each.default}"
 
 
 def stage_table() -> str:

@@ -68,7 +68,7 @@ class Candidates:
     def entropy(self) -> Tensor:
         """(rows, 1) float64: the entropy of the candidates in play, in nats."""
         gaps = (self.logits - self.peak).clamp_(min=-1000.0)  # what weighs nothing has a finite gap, so that their product is 0
-        mean = (self.weights.double() * gaps).sum(dim=1, keepdim=True) / self.total
+        mean = (gaps * self.weights).sum(dim=1, keepdim=True, dtype=torch.float64) / self.total
         return (self.total.log() - mean).clamp_(min=0.0)
 
     def probs(self) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TopHLogitsWarper
 
+from gencli import selection
 from gencli.candidates import Candidates
 from gencli.stages.top_h import TopH
 from gencli.stages.top_k import TopK
@@ -32,8 +33,11 @@ def parts(row: Tensor) -> Tensor:
     return -(logs * logs.exp()).nan_to_num(0.0)
 
 
-def test_agrees_with_transformers() -> None:
+@pytest.mark.parametrize("first", [2, 4096], ids=["in parts", "at once"])
+def test_agrees_with_transformers(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers looks at the hundred likeliest alone; that is top_k 100 before it."""
+
+    monkeypatch.setattr(selection, "FIRST", first)
 
     class Both:
         def __init__(self, h: float) -> None:

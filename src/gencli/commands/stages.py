@@ -98,5 +98,5 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, tuple):
-        return "none" if not value else str(value)
+        return json.dumps(value, ensure_ascii=False) if value else "none"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from gencli.candidates import Candidates
     from gencli.memory import Memory
 
-SORTED = 1024  # so many of the likeliest are looked at first; eight times as many where they do not decide
 ROUNDING = 1e-12  # a share this close to z does not exceed it
 
 
@@ -35,14 +35,11 @@ class TailFree:
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.z == 1 or candidates.width <= 2:
             return candidates
-        from gencli.selection import beginning
+        from gencli.selection import largest
 
-        columns = []
-        for logits in candidates.logits:
-            count = _before_the_tail(logits, self.z)
-            ones = logits.new_ones(1).expand(len(logits))
-            columns.append(beginning(-logits, ones, float(count)) if count else ones[:0].long())
-        return candidates.select(columns)
+        counts = [_before_the_tail(logits, self.z) for logits in candidates.logits]
+        rows = zip(candidates.logits, counts, strict=True)
+        return candidates.select([largest(logits, count) if count else largest(logits, len(logits)) for logits, count in rows])
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         return f"rank {before.rank(row, token_id)} > {_before_the_tail(before.logits[row], self.z)}, where the tail begins"
@@ -52,21 +49,18 @@ def _before_the_tail(logits: Tensor, z: float) -> int:
     """How many of the likeliest of a row (n,) come before its tail; 0 where nothing bends."""
     import numpy as np
 
-    array = logits.detach().cpu().numpy()
-    kept = int(np.count_nonzero(array > -np.inf))
-    if kept <= 2 or not array.max() < np.inf:
+    from gencli.selection import descending
+
+    kept = int((logits > -math.inf).sum())
+    if kept <= 2 or not float(logits.amax()) < math.inf:
         return 0
-    many = min(SORTED, kept)
-    while True:
-        few = array if many == len(array) else np.partition(array, len(array) - many)[-many:]
-        best = np.sort(few)[::-1].astype(np.float64)
-        weights = np.exp(best - best[0])
+    count = 0
+    for best in descending(logits):
+        weights = np.exp(best[:kept] - best[0])
         bends = np.abs(np.diff(weights, 2)).cumsum()
         # what follows only falls: its bends sum to no more than twice the height from which they fall
-        total, most = bends[-1], bends[-1] + (2 * weights[-2] if many < kept else 0.0)
-        if many == kept and total == 0:
-            return 0
-        count, at_most = (1 + int(bends.searchsorted(z * each * (1 + ROUNDING), side="right")) for each in (total, most))
-        if many == kept or count == at_most <= len(bends):
+        rest = 2 * float(weights[-2]) if len(weights) < kept else 0.0
+        count, at_most = (1 + int(bends.searchsorted(z * each * (1 + ROUNDING), side="right")) for each in (bends[-1], bends[-1] + rest))
+        if bends[-1] > 0 and count == at_most <= len(bends):
             return count
-        many = min(8 * many, kept)
+    return count if bends[-1] > 0 else 0
