@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, Group
-from gencli.options import checkpoint_option, model_options, pipeline_options, prompt_options, run_options, settings_from
+from gencli.options import checkpoint_option, flag_of, model_options, pipeline_options, prompt_options, run_options, settings_from
 from gencli.preset import Value
 from gencli.registry import find, names
 from gencli.settings import resolve
@@ -208,15 +208,17 @@ def test_names_complete(monkeypatch, tmp_path):
     assert complete("c", "--preset") == ["chat", "code", "creative"]
     assert complete("./x", "--preset") == ["./x"]  # the shell takes over: a file
     assert "fable-9m" in complete("", "--checkpoint")
-    assert complete("top", "--pipeline") == ["top_k", "top_p"]
-    assert complete("min_p,top", "--pipeline") == ["min_p,top_k", "min_p,top_p"]
-    assert complete("top", "--set") == ["top_k=", "top_p="]
+    top = [name for name in names("stages") if name.startswith("top")]
+    assert complete("top", "--pipeline") == top
+    assert complete("min_p,top", "--pipeline") == [f"min_p,{name}" for name in top]
+    assert complete("top", "--set") == [f"{name}=" for name in top]
     assert complete("repetition_penalty#2.", "--set") == [f"repetition_penalty#2.{name}=" for name in ("penalty", "last", "scope")]
     assert complete("nothing.", "--set") == []
     assert complete("", "--overflow") == ["error", "slide"]
     assert complete("l", "--fail-on") == ["loop", "length"]
     assert complete("c", "--device") == ["cpu", "cuda"]
-    assert complete("--top-", "x") == ["--top-k", "--top-p"]
+    assert sorted(complete("--top-", "x")) == [flag_of(name) for name in top]
+    assert complete("tfs.", "--set") == ["tfs.z="]
 
 
 def test_a_group_answers_an_unknown_command_with_the_nearest():
