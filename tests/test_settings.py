@@ -102,7 +102,7 @@ def test_an_empty_pipeline_is_the_models_own_distribution():
         ({"do_sample": False, "top_k": 7, "temperature": 0.5}, [("temperature", {"temperature": 0.0})]),
         ({"do_sample": False, "min_new_tokens": 7}, [("min_new_tokens", {"tokens": 7}), ("temperature", {"temperature": 0.0})]),
         ({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1, "min_p": None}, []),
-        ({"typical_p": 0.5, "num_beams": 4, "bos_token_id": 1}, []),
+        ({"typical_p": 0.5, "num_beams": 4, "bos_token_id": 1}, [("typical_p", {"p": 0.5})]),
     ],
 )  # fmt: skip
 def test_generation_config_in_transformers_order(config, pipeline):
@@ -119,6 +119,11 @@ def test_that_order_is_transformers_own():
         top_k=7,
         top_p=0.9,
         min_p=0.1,
+        typical_p=0.9,
+        epsilon_cutoff=0.001,
+        eta_cutoff=0.002,
+        top_h=0.4,
+        no_repeat_ngram_size=3,
         repetition_penalty=1.1,
         min_new_tokens=2,
         eos_token_id=0,
@@ -130,7 +135,8 @@ def test_that_order_is_transformers_own():
         type(each).__name__.removesuffix("LogitsProcessor").removesuffix("LogitsWarper").removesuffix("Length").lower() for each in theirs
     ]
     mine = [each.stage.replace("_", "") for each in from_generation_config(config.to_dict()).pipeline]
-    assert mine == [word for word in words if word in mine]
+    assert len(mine) == len(words)
+    assert all(stage.startswith(word) for stage, word in zip(mine, words, strict=True))  # eta is eta_cutoff
 
 
 @pytest.mark.parametrize("value", [-1, "hot", True, [0.5], float("nan"), float("inf"), 10**400, {}])

@@ -20,8 +20,8 @@ from gencli.stages import Knob, knobs, spellings
 
 ENVIRONMENT = "environment"  # how the origin of a value from an environment variable begins
 # what transformers applies, in its order; the second part only where it samples
-ALWAYS_APPLIED = ("repetition_penalty", "min_new_tokens")
-SAMPLING = ("temperature", "top_k", "top_p", "min_p")
+ALWAYS_APPLIED = ("repetition_penalty", "no_repeat_ngram_size", "min_new_tokens")
+SAMPLING = ("temperature", "top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 _SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
 
@@ -69,7 +69,8 @@ def from_generation_config(config: Mapping[str, Any]) -> Preset:
     if config.get("do_sample") is False:
         wanted |= dict.fromkeys(SAMPLING) | {"temperature": 0}
     pipeline = []
-    for name, value in wanted.items():
+    for key, value in wanted.items():
+        name = spellings()[key]
         first = knobs(find("stages", name))[0]
         if value is None:
             continue
