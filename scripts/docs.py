@@ -28,7 +28,7 @@ from gencli.events import EVENTS, REASONS, Candidate, StageReport
 from gencli.preset import Preset
 from gencli.registry import find, names
 from gencli.shipped import folder
-from gencli.stages import Knob, knobs
+from gencli.stages import Knob, aliases, knobs
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "gencli"
@@ -59,7 +59,8 @@ def stage_page(name: str) -> str:
         f"| `{each.name}` | `{setting(name, each, first=not at)}` | {each.range()} | {shown(each)} | {each.help} |"
         for at, each in enumerate(knobs(stage))
     ]
-    place = f"Standard place: {stage.place:g} (see [all stages](../README.md#stages)). Source: {stage.source}."
+    also = f" Also called: {', '.join(f'`{each}`' for each in aliases(name))}." if aliases(name) else ""
+    place = f"Standard place: {stage.place:g} (see [all stages](../README.md#stages)).{also} Source: {stage.source}."
     return "\n".join(["| knob | set by | range | default | |", "|---|---|---|---|---|", *rows, "", place, ""])
 
 
@@ -68,7 +69,9 @@ def setting(stage: str, each: Knob, *, first: bool) -> str:
 
 
 def shown(each: Knob) -> str:
-    return "none" if each.default in (None, (), {}) else f"{each.default}"
+    if each.default in (None, (), {}):
+        return "none"
+    return f"`{json.dumps(each.default, ensure_ascii=False)}`" if isinstance(each.default, tuple) else f"{each.default}"
 
 
 def stage_table() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, Group
-from gencli.options import checkpoint_option, model_options, pipeline_options, prompt_options, run_options, settings_from
+from gencli.options import checkpoint_option, flag_of, model_options, pipeline_options, prompt_options, run_options, settings_from
 from gencli.preset import Value
 from gencli.registry import find, names
 from gencli.settings import resolve
@@ -48,9 +49,11 @@ def test_every_stages_first_knob_is_a_flag_with_its_range():
     text = CliRunner().invoke(everything, ["--help"], terminal_width=10_000).output
     for name in names("stages"):
         knob = knobs(find("stages", name))[0]
-        (line,) = [line for line in text.splitlines() if line.strip().startswith(f"--{name.replace('_', '-')} ")]
+        (line,) = re.findall(
+            rf"^ *--{name.replace('_', '-')}[ ,].*(?:\n {{9,}}.*)?", text, re.MULTILINE
+        )  # a long flag's help stands below it
         assert knob.help in line
-        assert (knob.range() if knob.kind != "map" else "several") in line
+        assert ("several" if knob.holds_several else knob.range()) in line
 
 
 def test_help_is_in_sections_and_names_every_option_of_the_contract():
@@ -64,6 +67,13 @@ def test_help_is_in_sections_and_names_every_option_of_the_contract():
     flags += "--prompt-file --no-stdin --keep-newline --special"
     for flag in flags.split():
         assert f"  {flag} " in text
+
+
+def test_an_alias_is_a_flag_and_the_stages_name_is_told():
+    origin = "flag --repetition-penalty"
+    assert given("--repeat-penalty", "1.5").flags == {"repetition_penalty": Value(1.5, origin)}
+    with pytest.raises(UsageError, match=r"^--repetition-penalty must be"):
+        given("--repeat-penalty", "x")
 
 
 def test_every_option_reads_its_variable():
@@ -198,15 +208,17 @@ def test_names_complete(monkeypatch, tmp_path):
     assert complete("c", "--preset") == ["chat", "code", "creative"]
     assert complete("./x", "--preset") == ["./x"]  # the shell takes over: a file
     assert "fable-9m" in complete("", "--checkpoint")
-    assert complete("top", "--pipeline") == ["top_k", "top_p"]
-    assert complete("min_p,top", "--pipeline") == ["min_p,top_k", "min_p,top_p"]
-    assert complete("top", "--set") == ["top_k=", "top_p="]
+    top = [name for name in names("stages") if name.startswith("top")]
+    assert complete("top", "--pipeline") == top
+    assert complete("min_p,top", "--pipeline") == [f"min_p,{name}" for name in top]
+    assert complete("top", "--set") == [f"{name}=" for name in top]
     assert complete("repetition_penalty#2.", "--set") == [f"repetition_penalty#2.{name}=" for name in ("penalty", "last", "scope")]
     assert complete("nothing.", "--set") == []
     assert complete("", "--overflow") == ["error", "slide"]
     assert complete("l", "--fail-on") == ["loop", "length"]
     assert complete("c", "--device") == ["cpu", "cuda"]
-    assert complete("--top-", "x") == ["--top-k", "--top-p"]
+    assert sorted(complete("--top-", "x")) == [flag_of(name) for name in top]
+    assert complete("tfs.", "--set") == ["tfs.z="]
 
 
 def test_a_group_answers_an_unknown_command_with_the_nearest():

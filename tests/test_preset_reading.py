@@ -70,7 +70,7 @@ def test_every_value_has_its_line():
         ("pipeline: top_k", 1, ["pipeline must be a list of stages"]),
         ("pipeline:\nstop: a", 1, ["pipeline must be a list of stages", "not null"]),
         ("pipeline:\n  top_k: 5", 2, ["pipeline must be a list of stages", "'- '", "not a mapping"]),
-        ("pipeline:\n  - topk: 5", 2, ["there is no stage 'topk'", "Did you mean 'top_k'?", "temperature, top_k, top_p"]),
+        ("pipeline:\n  - topk: 5", 2, ["there is no stage 'topk'", "Did you mean 'top_k'?", "top_k, top_n_sigma, top_p"]),
         ("pipeline:\n  - topk", 2, ["there is no stage 'topk'"]),
         ("pipeline:\n  - 5", 2, ["a stage must stand here, not 5"]),
         ("pipeline:\n  - [top_k]", 2, ["a stage must stand here, not a list"]),

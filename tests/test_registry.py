@@ -37,7 +37,7 @@ def test_an_item_is_found_once() -> None:
 @pytest.mark.parametrize(
     ("shelf", "word", "sentence"),
     [
-        ("stages", "topk", r"there is no stage 'topk'\. Did you mean 'top_k'\? Choices: .*temperature.*top_p\."),
+        ("stages", "topk", r"there is no stage 'topk'\. Did you mean 'top_k'\? Choices: .*temperature.*top_p"),
         ("strategies", "samples", r"there is no strategy 'samples'\. Did you mean 'sample'\? Choices: sample\."),
         ("stages", "__init__", r"there is no stage '__init__'\."),
         ("stages", "", r"there is no stage ''\. Choices: "),

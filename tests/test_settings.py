@@ -102,7 +102,7 @@ def test_an_empty_pipeline_is_the_models_own_distribution():
         ({"do_sample": False, "top_k": 7, "temperature": 0.5}, [("temperature", {"temperature": 0.0})]),
         ({"do_sample": False, "min_new_tokens": 7}, [("min_new_tokens", {"tokens": 7}), ("temperature", {"temperature": 0.0})]),
         ({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1, "min_p": None}, []),
-        ({"typical_p": 0.5, "num_beams": 4, "bos_token_id": 1}, []),
+        ({"typical_p": 0.5, "num_beams": 4, "bos_token_id": 1}, [("typical_p", {"p": 0.5})]),
     ],
 )  # fmt: skip
 def test_generation_config_in_transformers_order(config, pipeline):
@@ -119,6 +119,11 @@ def test_that_order_is_transformers_own():
         top_k=7,
         top_p=0.9,
         min_p=0.1,
+        typical_p=0.9,
+        epsilon_cutoff=0.001,
+        eta_cutoff=0.002,
+        top_h=0.4,
+        no_repeat_ngram_size=3,
         repetition_penalty=1.1,
         min_new_tokens=2,
         eos_token_id=0,
@@ -130,7 +135,8 @@ def test_that_order_is_transformers_own():
         type(each).__name__.removesuffix("LogitsProcessor").removesuffix("LogitsWarper").removesuffix("Length").lower() for each in theirs
     ]
     mine = [each.stage.replace("_", "") for each in from_generation_config(config.to_dict()).pipeline]
-    assert mine == [word for word in words if word in mine]
+    assert len(mine) == len(words)
+    assert all(stage.startswith(word) for stage, word in zip(mine, words, strict=True))  # eta is eta_cutoff
 
 
 @pytest.mark.parametrize("value", [-1, "hot", True, [0.5], float("nan"), float("inf"), 10**400, {}])
@@ -343,7 +349,7 @@ def test_what_pipeline_leaves_out_cannot_be_set():
 
 @pytest.mark.parametrize("text", ["topk", "top_k,,top_p", "top_k;top_p", ","])
 def test_a_wrong_pipeline_lists_the_stages(text):
-    with pytest.raises(UsageError, match=r"--pipeline: there is no stage .* Choices: frequency_penalty, logit_bias"):
+    with pytest.raises(UsageError, match=r"--pipeline: there is no stage .* Choices: .*frequency_penalty, .*logit_bias"):
         resolve(Given(pipeline=only(text)))
 
 
@@ -363,3 +369,15 @@ def test_flags_are_checked_here_as_well():
 def test_any_set_is_taken_or_refused(text):
     with contextlib.suppress(UsageError):
         resolve(Given(sets=sets(text))).stages()
+
+
+def test_an_alias_is_its_stage_everywhere():
+    asked = Given(flags=flag("repeat_penalty", 1.5))
+    assert resolve(asked).pipeline[0].stage == "repetition_penalty"
+    (stage,) = resolve(Given(sets=sets("repeat-penalty.last=7"))).pipeline
+    assert (stage.stage, stage.knobs[0][1].value) == ("repetition_penalty", 7)
+    (stage,) = resolve(Given(pipeline=Value("repeat_penalty", "flag --pipeline"))).pipeline
+    assert stage.stage == "repetition_penalty"
+    preset = Preset.loads("pipeline:\n  - repeat_penalty: 1.2\n  - repeat_penalty: {last: 3}")
+    assert [each.stage for each in preset.pipeline] == ["repetition_penalty"] * 2
+    assert "repeat" not in preset.dumps()

@@ -7,7 +7,7 @@ in ascending token id; a row with fewer survivors than its neighbours is padded 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,15 +80,15 @@ class Candidates:
         """(rows, 1) float64: logsumexp of the candidates in play."""
         return self.peak.double() + self.total.log()
 
+    @property
+    def entropy(self) -> Tensor:
+        """(rows, 1) float64: the entropy of the candidates in play, in nats."""
+        surprise = torch.special.entr(self.weights).sum(dim=1, keepdim=True, dtype=torch.float64)
+        return (self.total.log() + surprise / self.total).clamp_(min=0.0)
+
     def probs(self) -> Tensor:
         """(rows, n) float64 probabilities; a row sums to 1."""
         return self.weights.double() / self.total
-
-    def entropy(self) -> Tensor:
-        """(rows,) float64 bits: how much is left to choose, 0 where one candidate is."""
-        surprise = torch.special.entr(self.weights).sum(dim=1, keepdim=True, dtype=torch.float64)
-        bits: Tensor = (self.total.log() + surprise / self.total)[:, 0] / math.log(2)
-        return bits.clamp(min=0.0)
 
     def kept(self) -> Tensor:
         """(rows,) how many candidates are left."""
@@ -121,10 +121,14 @@ class Candidates:
 
     def without(self, token_ids: Iterable[int], rows: Iterable[int] | None = None) -> Candidates:
         """Some rows (all where None) without those tokens; a row that would be left empty stays as it was."""
+        banned = torch.tensor(list(token_ids), dtype=torch.int64)
+        return self.without_each(dict.fromkeys(range(self.rows) if rows is None else rows, banned))
+
+    def without_each(self, banned: Mapping[int, Tensor]) -> Candidates:
+        """Each named row without its own tokens (m,) int64; a row that would be left empty stays as it was."""
         logits = self.logits.clone()
-        banned = torch.tensor(list(token_ids), dtype=torch.int64, device=logits.device)
-        for row in range(self.rows) if rows is None else rows:
-            logits[row, self.columns(row, banned)[0]] = -torch.inf
+        for row, token_ids in banned.items():
+            logits[row, self.columns(row, token_ids.to(logits.device))[0]] = -torch.inf
             if not float(logits[row].amax()) > -torch.inf:
                 logits[row] = self.logits[row]
         return self.with_logits(logits)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from gencli.candidates import Candidates
@@ -81,6 +83,12 @@ class Memory:
         key = struct.pack("<5Q", self.seed, self.sample, self.step, purpose, index)
         bits = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
         return (bits >> 11) * 2.0**-53
+
+    def latest(self, last: int = 0) -> NDArray[np.int64]:
+        """(n,) int64, a copy: the `last` ids of prompt and output (0: all), the latest at the end."""
+        import numpy as np
+
+        return np.frombuffer(self._ids[-last:] if last else self._ids[:], dtype=np.int64)
 
     def seen(self, last: int, scope: str) -> tuple[Tensor, Tensor]:
         """(m,) the distinct ids of a window, ascending, and (m,) how often each stands in it, both int64.

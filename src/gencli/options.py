@@ -7,7 +7,7 @@ the pipeline, with its origin; the other values stand in click's own `context.pa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -17,7 +17,7 @@ from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamTyp
 from gencli.preset import Value
 from gencli.registry import find, names
 from gencli.settings import ENVIRONMENT, Given
-from gencli.stages import knobs
+from gencli.stages import aliases, knobs, spellings
 
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
@@ -30,15 +30,22 @@ Decorator = Callable[[Function], Function]
 
 
 def option(
-    flag: str, section: str, type: ParamType | None, help: str, name: str | None = None, short: str | None = None, **attributes: Any
+    flag: str,
+    section: str,
+    type: ParamType | None,
+    help: str,
+    name: str | None = None,
+    short: str | None = None,
+    also: Sequence[str] = (),
+    **attributes: Any,
 ) -> Decorator[Any]:
     """An option with its environment variable (--top-k reads GENCLI_TOP_K); without a type it is a switch.
 
-    `name` is the parameter's where the flag's own will not do, `short` a second spelling (-o).
+    `name` is the parameter's where the flag's own will not do, `short` a second spelling (-o), `also` further ones.
     """
     variable = "GENCLI_" + flag.removeprefix("--").replace("-", "_").upper()
     attributes |= {"is_flag": True} if type is None else {"type": type}
-    spellings = [each for each in (flag, short, name) if each]
+    spellings = [each for each in (flag, *also, short, name) if each]
     return click.option(*spellings, cls=Option, section=section, help=help, envvar=variable, **attributes)
 
 
@@ -84,14 +91,20 @@ def _stage_knobs(incomplete: str) -> list[str]:
     match = re.fullmatch(r"(([a-z_]+)(#[0-9]+)?)\..*", incomplete)
     if match is None:
         return [f"{name}=" for name in names("stages")]
-    return [f"{match[1]}.{each.name}=" for each in knobs(find("stages", match[2]))] if match[2] in names("stages") else []
+    stage = spellings().get(match[2])
+    return [f"{match[1]}.{each.name}=" for each in knobs(find("stages", stage))] if stage else []
 
 
 def _stage_option(stage: str) -> Decorator[Any]:
     knob = knobs(find("stages", stage))[0]
-    several = knob.kind == "map"
-    help = f"{knob.help} ({'several' if several else knob.range()})"
-    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), help, stage, multiple=several)
+    help = f"{knob.help} ({'several' if knob.holds_several else knob.range()})"
+    also = [flag_of(alias) for alias in aliases(stage)]
+    return option(flag_of(stage), "Pipeline", KnobValue(knob), help, stage, also=also, multiple=knob.holds_several)
+
+
+def flag_of(stage: str) -> str:
+    """How a stage's first knob is set on the command line: top_k -> --top-k."""
+    return f"--{stage.replace('_', '-')}"
 
 
 def stage_options(function: Function) -> Function:

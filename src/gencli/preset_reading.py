@@ -11,7 +11,7 @@ from typing import Any
 from gencli.errors import UsageError, unknown
 from gencli.preset_yaml import Node, quoted, shown
 from gencli.registry import find, names
-from gencli.stages import Knob, Stage, build, knobs
+from gencli.stages import Knob, Stage, build, knobs, spellings
 from gencli.stopping import Limits
 
 # what a preset may say beside its pipeline, and what holds where it says nothing (None: the checkpoint decides)
@@ -174,12 +174,13 @@ def _item(item: Node, source: Source) -> StageSettings:
         if item.kind == "mapping" and len(item.value) != 1:
             raise UsageError(f"one item of the pipeline is one stage, not {len(item.value)}; put a '- ' before each.")
         key, value = (item, None) if item.kind == "scalar" else item.value[0]
-        if key.value not in names("stages"):
+        stage = spellings().get(key.value)
+        if stage is None:
             raise unknown("stage", shown(str(key.value)), names("stages"))
-    settings = StageSettings(key.value, origin=source.origin(item.line))
-    for knob, node in _given(key.value, value, source) if value else ():
+    settings = StageSettings(stage, origin=source.origin(item.line))
+    for knob, node in _given(stage, value, source) if value else ():
         with source.at(node.line):
-            checked = check_knob(key.value, knob, plain(node, _knob(key.value, knob), key.value))
+            checked = check_knob(stage, knob, plain(node, _knob(stage, knob), stage))
         settings = settings.with_knob(knob, Value(checked, source.origin(node.line)))
     return settings
 

@@ -16,12 +16,12 @@ from gencli.preset import DEFAULTS, Preset, StageSettings, Value
 from gencli.preset_reading import check_knob, plain
 from gencli.preset_yaml import parse, scalar, shown
 from gencli.registry import find, names
-from gencli.stages import Knob, knobs
+from gencli.stages import Knob, knobs, spellings
 
 ENVIRONMENT = "environment"  # how the origin of a value from an environment variable begins
 # what transformers applies, in its order; the second part only where it samples
-ALWAYS_APPLIED = ("repetition_penalty", "min_new_tokens")
-SAMPLING = ("temperature", "top_k", "top_p", "min_p")
+ALWAYS_APPLIED = ("repetition_penalty", "no_repeat_ngram_size", "min_new_tokens")
+SAMPLING = ("temperature", "top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 # what --set takes: stage=value, stage.knob=value, stage#2.knob=value
 SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
@@ -78,7 +78,8 @@ def from_generation_config(config: Mapping[str, Any]) -> Preset:
     if config.get("do_sample") is False:
         wanted |= dict.fromkeys(SAMPLING) | {"temperature": 0}
     pipeline = []
-    for name, value in wanted.items():
+    for key, value in wanted.items():
+        name = spellings()[key]
         first = knobs(find("stages", name))[0]
         if value is None:
             continue
@@ -96,26 +97,36 @@ def value_of(knob: Knob, text: str, label: str) -> Any:
     """A knob's value from what was typed behind `label`; raises `UsageError`. The range is not checked here."""
     if knob.kind in ("float", "int"):
         return scalar(text.strip()) if text.strip() else text
-    if knob.kind != "map":
+    if not knob.holds_several:
         return text
     if text.lstrip().startswith(("{", "[")):
         node = parse(text, label)
         return plain(node, knob, label) if node else ()
-    return (pair_of(text, label),)
+    return (item_of(knob, text, label),)
 
 
-def pair_of(text: str, label: str) -> tuple[str | int, Any]:
-    """TEXT_OR_ID=NUMBER: the last = counts, digits are an id, and double quotes make a text of anything."""
+def item_of(knob: Knob, text: str, label: str) -> Any:
+    """One item of a knob that holds several: TEXT_OR_ID=NUMBER of a map, TEXT_OR_ID of words."""
+    return _pair(text, label) if knob.kind == "map" else _token(text, label)
+
+
+def _pair(text: str, label: str) -> tuple[str | int, Any]:
+    """TEXT_OR_ID=NUMBER: the last = counts."""
     token, equals, number = text.rpartition("=")
     bias = -float("inf") if number.strip() == "-inf" else scalar(number.strip())
     if not equals or not token or isinstance(bias, str | None):
         raise UsageError(f"{label} must be TEXT_OR_ID=NUMBER (a number or -inf), not {shown(text)!r}.")
-    if token[0] == '"' and token[-1] == '"' and len(token) > 1:
+    return _token(token, label), bias
+
+
+def _token(text: str, label: str) -> str | int:
+    """TEXT_OR_ID: digits are an id, and double quotes make a text of anything."""
+    if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
         try:
-            return str(json.loads(token)), bias
+            return str(json.loads(text))
         except ValueError:
-            raise UsageError(f"{label}: {shown(token)} is not a text in double quotes.") from None
-    return (int(token) if re.fullmatch("[0-9]{1,18}", token) else token), bias
+            raise UsageError(f"{label}: {shown(text)} is not a text in double quotes.") from None
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
 
 
 @dataclass(frozen=True)
@@ -152,9 +163,10 @@ def _label(value: Value) -> str:
     return value.origin.split(" ", 1)[-1]
 
 
-def _from_flag(stage: str, value: Value) -> _Assignment:
-    if stage not in names("stages"):
-        raise unknown("stage", shown(stage), names("stages"))
+def _from_flag(word: str, value: Value) -> _Assignment:
+    stage = spellings().get(word)
+    if stage is None:
+        raise unknown("stage", shown(word), names("stages"))
     first, label = knobs(find("stages", stage))[0].name, _label(value)
     return _Assignment(stage, None, first, Value(check_knob(stage, first, value.value, label), value.origin), label)
 
@@ -165,9 +177,10 @@ def _from_set(value: Value) -> _Assignment:
     match = SET.fullmatch(value.value)
     if match is None:
         raise UsageError(f"{label}: what is set must look like stage=value, stage.knob=value or stage#2.knob=value.")
-    stage, number = match["stage"].strip().replace("-", "_"), match["number"]
-    if stage not in names("stages"):
-        raise unknown("stage", shown(stage), names("stages"), label)
+    word, number = match["stage"].strip().replace("-", "_"), match["number"]
+    stage = spellings().get(word)
+    if stage is None:
+        raise unknown("stage", shown(word), names("stages"), label)
     if number and int(number) == 0:
         raise UsageError(f"{label}: stages are counted from 1.")
     known = {each.name: each for each in knobs(find("stages", stage))}
@@ -182,10 +195,11 @@ def _kept(pipeline: Sequence[StageSettings], wanted: Value) -> list[StageSetting
     """Exactly the stages that --pipeline names; the n-th of a name has the knobs of the preset's n-th."""
     left = list(pipeline)
     kept = []
-    for word in wanted.value.split(",") if wanted.value.strip() else ():
-        stage = word.strip().replace("-", "_")
-        if stage not in names("stages"):
-            raise unknown("stage", shown(stage), names("stages"), _label(wanted))
+    for part in wanted.value.split(",") if wanted.value.strip() else ():
+        word = part.strip().replace("-", "_")
+        stage = spellings().get(word)
+        if stage is None:
+            raise unknown("stage", shown(word), names("stages"), _label(wanted))
         settings = next((each for each in left if each.stage == stage), None)
         if settings:
             left.remove(settings)

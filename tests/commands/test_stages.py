@@ -23,7 +23,7 @@ def run(capfd):
 
 def test_the_table_has_a_row_for_every_knob_in_standard_order(run):
     header, *rows = run().splitlines()
-    assert header.split() == ["place", "stage", "knob", "default", "neutral", "range", "source"]
+    assert header.split() == ["place", "stage", "knob", "default", "neutral", "range", "also", "source"]
     wanted = [(find("stages", name).place, name, knob.name) for name in names("stages") for knob in knobs(find("stages", name))]
     assert len(rows) == len(wanted)
     assert [(row.split()[1], row.split()[2]) for row in rows] == [
@@ -60,9 +60,17 @@ def test_stages_can_be_named(run):
         run("topp")
 
 
+def test_an_alias_names_its_stage(run):
+    (row,) = run("repeat_penalty").splitlines()[1:2]
+    assert row.split()[1] == "repetition_penalty"
+    (found,) = json.loads(run("repeat_penalty", "repetition_penalty", "--format", "json"))
+    assert found["also"] == ["repeat_penalty"]
+    assert "Also called: repeat_penalty." in as_text([found], 80)
+
+
 def test_a_narrow_terminal_gets_paragraphs(run):
     found = json.loads(run("--format", "json"))
-    assert as_text(found, None) == as_text(found, 300)
+    assert as_text(found, None) == as_text(found, 400)
     text = as_text(found, 80)
     assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())

@@ -1,4 +1,4 @@
-"""What the tests of single stages stand on: random distributions, and a stage built from its settings."""
+"""What the tests of single stages stand on: a stage built from its settings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,6 @@ from gencli.candidates import Candidates
 from gencli.memory import Memory
 from gencli.registry import find
 from gencli.stages import build
-
-
-@pytest.fixture(scope="session")
-def distributions() -> list[Tensor]:
-    """300 rows of float64 logits (1, n), n from 1 to 300, from nearly flat to steep; every third has removed tokens. No ties."""
-    generator = torch.Generator().manual_seed(20240917)
-    rows = []
-    for number in range(300):
-        size = int(torch.randint(1, 301, (), generator=generator))
-        scale = 10 ** float(torch.empty(()).uniform_(-2, 1.3, generator=generator))
-        row = torch.randn((1, size), dtype=torch.float64, generator=generator) * scale
-        if number % 3 == 0 and size > 1:
-            row[0, torch.randperm(size, generator=generator)[: size // 4]] = -torch.inf
-        rows.append(row)
-    return rows
 
 
 @pytest.fixture(scope="session")

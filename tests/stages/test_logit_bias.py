@@ -6,13 +6,17 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import SequenceBiasLogitsProcessor
 
 from gencli.candidates import Candidates
 from gencli.errors import UsageError
+from gencli.memory import Memory
 from gencli.registry import find
 from gencli.stages import build
 from gencli.stages.logit_bias import LogitBias
 from gencli.vocabulary import Vocabulary
+from references import agrees
 
 TEXTS = ["a", "b", " cat", "c"]
 
@@ -84,3 +88,13 @@ def test_a_bias_out_of_range_names_the_token() -> None:
 
 def test_because() -> None:
     assert stage({0: -math.inf}).because(Candidates(torch.zeros((1, 2))), 0, 0) == "its bias is -inf"
+
+
+def test_agrees_with_transformers() -> None:
+    """Biases that float32 holds exactly: transformers keeps its own in it."""
+
+    def theirs(stage: LogitBias, row: Tensor, memory: Memory) -> Tensor:
+        biases = {(token,): bias for token, bias in stage.entries if token < row.shape[1]}
+        return SequenceBiasLogitsProcessor(biases)(torch.tensor([memory.ids]), row)
+
+    agrees([LogitBias(((0, 2.5),)), LogitBias(((1, -1.25), (0, 8.0), (150, -0.5))), LogitBias(((0, -math.inf), (3, 1.5)))], theirs)

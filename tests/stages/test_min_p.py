@@ -12,6 +12,7 @@ from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.errors import RunError
 from gencli.stages.min_p import MinP
+from references import agrees
 
 
 def log(*probabilities: float) -> torch.Tensor:
@@ -29,10 +30,17 @@ def test_one_keeps_all_that_are_as_likely_as_the_likeliest(apply, kept) -> None:
     assert kept(apply("min_p", [2.0, 1.0, 2.0, 2.0], p=1)) == [0, 2, 3]
 
 
-@pytest.mark.parametrize("p", [1e-6, 0.01, 0.1, 0.5, 0.999])
-def test_agrees_with_transformers(distributions, apply, p: float) -> None:
-    for row in distributions:
-        assert torch.equal(apply("min_p", row, p=p).spread(row.shape[1]), MinPLogitsWarper(p)(None, row))
+def test_agrees_with_transformers() -> None:
+    agrees(
+        [MinP(p) for p in (1e-6, 0.01, 0.1, 0.5, 0.999)],
+        lambda stage, row, _: MinPLogitsWarper(stage.p)(None, row),
+        lambda stage, row, _: (row[0] - row.max() - math.log(stage.p)).abs(),
+    )
+
+
+@pytest.mark.parametrize(("p", "count"), [(0.0, 4), (0.24, 4), (0.26, 3), (0.49, 3), (0.51, 2), (0.74, 2), (0.76, 1), (1.0, 1)])
+def test_numbers_of_llama_cpp(apply, kept, p: float, count: int) -> None:
+    assert kept(apply("min_p", log(0.1, 0.2, 0.3, 0.4), p=p)) == [0, 1, 2, 3][-count:]
 
 
 @pytest.mark.parametrize("place", range(3))

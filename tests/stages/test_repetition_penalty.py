@@ -9,6 +9,7 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from gencli.candidates import Candidates
 from gencli.memory import Memory
 from gencli.stages.repetition_penalty import RepetitionPenalty
+from references import agrees
 
 LESSON = [2, 1.5, 1, 0.5, -0.5, -1]
 
@@ -58,14 +59,19 @@ def test_nothing_seen_changes_nothing() -> None:
     assert after.logits.tolist() == [[1.0, 1.0, 1.0]]
 
 
-@pytest.mark.parametrize("penalty", [0.5, 1.0, 1.1, 1.5, 3.0])
-def test_agrees_with_transformers(distributions, apply, penalty: float) -> None:
-    theirs = RepetitionPenaltyLogitsProcessor(penalty)
-    generator = torch.Generator().manual_seed(3)
-    for row in distributions:
-        seen = torch.randint(0, row.shape[1], (1, 40), generator=generator)
-        ours = apply("repetition_penalty", row, [Memory(seen[0].tolist())], penalty=penalty)
-        assert torch.equal(ours.logits, theirs(seen, row.clone()))
+def test_agrees_with_transformers() -> None:
+    agrees(
+        [RepetitionPenalty(penalty) for penalty in (0.5, 1.0, 1.1, 1.5, 3.0)],
+        lambda stage, row, memory: RepetitionPenaltyLogitsProcessor(stage.penalty)(torch.tensor([memory.ids]), row),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"), [([0], [0, 0.25, 0.25, 0.25, 0.25]), ([0, 1, 2], [0, 0, 0, 0.5, 0.5]), ([0, 1, 2, 0, 0], [0, 0, 0, 0.5, 0.5])]
+)
+def test_numbers_of_llama_cpp(apply, seen: list[int], expected: list[float]) -> None:
+    after = apply("repetition_penalty", torch.full((1, 5), 0.2).log(), [Memory(seen)], penalty=50)
+    assert after.probs()[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_after_a_filter_only_survivors_are_changed(apply) -> None:

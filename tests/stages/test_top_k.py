@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from transformers import TopKLogitsWarper
 
 from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.errors import RunError
 from gencli.stages.top_k import TopK
+from references import agrees, apart
 
 LESSON = [1, 3, 0.5, 2.5, 0, 2, -1, 1.5]
 
@@ -38,11 +40,20 @@ def test_exactly_k_lowest_ids_first(row: list[float], k: int) -> None:
     assert after.token_ids()[0][after.logits[0] > -torch.inf].tolist() == expected
 
 
-@pytest.mark.parametrize("k", [1, 2, 7, 50, 299])
-def test_agrees_with_transformers(distributions, apply, k: int) -> None:
-    """A documented difference: among ties transformers keeps more than k; there are none here."""
-    for row in distributions:
-        assert torch.equal(apply("top_k", row, k=k).spread(row.shape[1]), TopKLogitsWarper(k)(None, row))
+def test_agrees_with_transformers() -> None:
+    """A documented difference: among ties transformers keeps more than k."""
+
+    def margin(stage: TopK, row: Tensor, _: object) -> Tensor:
+        return apart(row[0], row[0].sort(descending=True).values[min(stage.k, row.shape[1]) - 1])
+
+    agrees([TopK(k) for k in (1, 2, 7, 50, 199)], lambda stage, row, _: TopKLogitsWarper(stage.k)(None, row), margin, all_ties=True)
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"), [(1, [1.0]), (3, [0.22222, 0.33333, 0.44444]), (4, [0.1, 0.2, 0.3, 0.4]), (0, [0.1, 0.2, 0.3, 0.4])]
+)
+def test_numbers_of_llama_cpp(apply, k: int, expected: list[float]) -> None:
+    assert apply("top_k", torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log(), k=k).probs()[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_keeps_more_than_k_nowhere_where_transformers_would(apply) -> None:

@@ -16,6 +16,7 @@ from gencli.drawing import draw
 from gencli.errors import RunError
 from gencli.stages import top_p
 from gencli.stages.top_p import TopP
+from references import agrees, cut_margin, log_probs
 
 LIKELIEST = [3, 2, 1.5, 1, 0.5, 0, -0.5, -1]
 PEAKED = [5, 1, 0.5, 0, -0.5, -1, -1.5, -2]
@@ -130,10 +131,20 @@ def test_large_vocabularies(kind: str, p: float) -> None:
     assert bool(((reached[differing] - border).abs() < 1e-5 + 1e-3 / 12_000).all())
 
 
-@pytest.mark.parametrize("p", [1e-3, 0.3, 0.9, 0.95, 0.999])
-def test_agrees_with_transformers(distributions, apply, p: float) -> None:
-    for row in distributions:
-        assert torch.equal(apply("top_p", row, p=p).spread(row.shape[1]), TopPLogitsWarper(p)(None, row))
+def test_agrees_with_transformers() -> None:
+    agrees(
+        [TopP(p) for p in (1e-3, 0.3, 0.9, 0.95, 0.999)],
+        lambda stage, row, _: TopPLogitsWarper(stage.p)(None, row),
+        lambda stage, row, _: cut_margin(-row[0], log_probs(row).exp(), stage.p),
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"), [(1e-9, [1.0]), (0.7, [0.428571, 0.571429]), (0.8, [0.22222, 0.33333, 0.44444]), (1.0, [0.1, 0.2, 0.3, 0.4])]
+)
+def test_numbers_of_llama_cpp(apply, p: float, expected: list[float]) -> None:
+    row = torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log()
+    assert apply("top_p", row, p=p).probs()[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("place", range(3))

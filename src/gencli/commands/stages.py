@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gencli.option_types import Command, Name, OneOf
+from gencli.options import flag_of
 from gencli.registry import find, names
 
 EXAMPLES = """\b
@@ -27,10 +28,15 @@ def stages(stage: tuple[str, ...], form: str) -> None:
     A stage that a preset lacks is put at its standard place when a flag names it: before the first stage whose
     place is higher. The first knob of a stage is its flag (--top-k), the others are set with --set stage.knob=value.
     """
+    from gencli.errors import unknown
+    from gencli.stages import spellings
     from gencli.tables import width_of
     from gencli.terminal import Output
 
-    found = [_described(name, find("stages", name)) for name in stage or names("stages")]
+    if strangers := [word for word in stage if word not in spellings()]:
+        raise unknown("stage", strangers[0], names("stages"))
+    wanted = dict.fromkeys(spellings()[word] for word in stage) or names("stages")
+    found = [_described(name, find("stages", name)) for name in wanted]
     found.sort(key=lambda each: each["place"])
     output = Output()
     if form == "json":
@@ -46,12 +52,13 @@ def as_text(found: list[dict[str, Any]], width: int | None) -> str:
     from gencli.tables import table
 
     rows = [_row(each, knob) for each in found for knob in each["knobs"]]
-    text = table(("place", "stage", "knob", "default", "neutral", "range", "source"), rows)
+    text = table(("place", "stage", "knob", "default", "neutral", "range", "also", "source"), rows)
     if width is None or max(map(len, text.splitlines())) <= width:
         return text
     paragraphs = []
     for each in found:
-        lines = [each["does"], *map(_sentence, each["knobs"]), f"Source: {each['source']}."]
+        also = [f"Also called: {', '.join(each['also'])}."] if each["also"] else []
+        lines = [each["does"], *map(_sentence, each["knobs"]), *also, f"Source: {each['source']}."]
         wrapped = [textwrap.fill(line, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False) for line in lines]
         paragraphs.append("\n".join([f"{each['stage']} (place {each['place']:g}, {each['flag']})", *wrapped]) + "\n")
     return "\n".join(paragraphs)
@@ -65,15 +72,16 @@ def _described(name: str, stage: Any) -> dict[str, Any]:
     """A stage as JSON values."""
     import dataclasses
 
-    from gencli.stages import knobs
+    from gencli.stages import aliases, knobs
 
     settings = [{**dataclasses.asdict(each), "range": each.range()} for each in knobs(stage)]
     does = " ".join((stage.__doc__ or "").split())
     return {
         "stage": name,
         "place": stage.place,
-        "flag": f"--{name.replace('_', '-')}",
+        "flag": flag_of(name),
         "does": does,
+        "also": list(aliases(name)),
         "source": stage.source,
         "knobs": settings,
     }
@@ -81,7 +89,8 @@ def _described(name: str, stage: Any) -> dict[str, Any]:
 
 def _row(stage: dict[str, Any], knob: dict[str, Any]) -> tuple[str, ...]:
     default, neutral = _text(knob["default"]), _text(knob["neutral"])
-    return f"{stage['place']:g}", stage["stage"], knob["name"], default, neutral, knob["range"], stage["source"]
+    also = ", ".join(stage["also"]) or "-"
+    return f"{stage['place']:g}", stage["stage"], knob["name"], default, neutral, knob["range"], also, stage["source"]
 
 
 def _text(value: Any) -> str:
@@ -89,5 +98,5 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, tuple):
-        return "none" if not value else str(value)
+        return json.dumps(value, ensure_ascii=False) if value else "none"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -11,10 +11,12 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from gencli.errors import UsageError, unknown
+from gencli.registry import find, names
 
 if TYPE_CHECKING:
     from gencli.candidates import Candidates
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 class Knob:
     """What a stage's setting accepts.
 
-    `kind` is "float", "int", "choice" or "map" (text or id -> number); a number lies in [low, high],
-    without the ends named in `open` ("low", "high", "both" or ""); `neutral` is the value with which
-    the stage changes nothing (None: this knob alone decides nothing).
+    `kind` is "float", "int", "choice", "map" (text or id -> number) or "words" (a tuple of texts, ids and
+    sequences of ids; one text or id alone will do); a number lies in [low, high], without the ends named in `open` ("low", "high",
+    "both" or ""); `neutral` is the value with which the stage changes nothing (None: this knob alone
+    decides nothing).
     """
 
     name: str
@@ -40,12 +43,19 @@ class Knob:
     open: str = ""
     choices: tuple[str, ...] = ()
 
+    @property
+    def holds_several(self) -> bool:
+        """Whether a flag may be given several times, for an item each."""
+        return self.kind in ("map", "words")
+
     def range(self) -> str:
         """The range in words: "in (0, 1]", "at least 0", "one of a, b"."""
         if self.kind == "choice":
             return f"one of {', '.join(self.choices)}"
         if self.kind == "map":
             return "a mapping of token text or id to a number"
+        if self.kind == "words":
+            return "a list of texts, token ids and lists of token ids"
         return self._interval()
 
     def _interval(self) -> str:
@@ -66,6 +76,8 @@ class Knob:
             return value
         if self.kind == "map":
             return self._check_map(value, sentence)
+        if self.kind == "words":
+            return _check_words(value, sentence)
         number = _finite(value)
         if number is None or not self._holds(number) or (self.kind == "int" and number != int(number)):
             raise UsageError(sentence)
@@ -85,13 +97,33 @@ class Knob:
             if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
                 raise UsageError(sentence)
             token, bias = entry
-            if isinstance(token, bool) or not isinstance(token, str | int) or (isinstance(token, int) and token < 0):
+            if not _names_a_token(token):
                 raise UsageError(sentence)
             number = bias if bias == -math.inf else _finite(bias)
             if number is None or (number != -math.inf and not self._holds(number)):
                 raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be -inf or {self._interval()}, not {bias!r}.")
             checked.append((token, float(number)))
         return tuple(checked)
+
+
+def _check_words(value: Any, sentence: str) -> tuple[str | int | tuple[int, ...], ...]:
+    words = (value,) if isinstance(value, str | int) else value
+    if not isinstance(words, list | tuple):
+        raise UsageError(sentence)
+    checked = tuple(tuple(word) if isinstance(word, list) else word for word in words)
+    for word in checked:
+        if isinstance(word, tuple):
+            fits = word and all(isinstance(each, int) and _names_a_token(each) for each in word)
+        else:
+            fits = _names_a_token(word) and word != ""
+        if not fits:
+            raise UsageError(sentence)
+    return checked
+
+
+def _names_a_token(value: Any) -> bool:
+    """Whether the value is a text, or a number that may be an id."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 def _finite(value: Any) -> int | float | None:
@@ -120,8 +152,9 @@ class Stage(Protocol):
     """What every stage offers.
 
     `place` is its standard place (lower comes first), `source` the paper or project it comes from.
-    A stage may also have `bind(vocabulary) -> stage` (knobs given as text become ids) and
-    `because(before, row, token_id) -> str` (the numbers by which a token was removed).
+    A stage may also have `aliases` (what else a person may call it), `bind(vocabulary) -> stage` (knobs
+    given as text become ids) and `because(before, row, token_id) -> str` (the numbers by which a token
+    was removed).
 
     A stage that learns from what was drawn has `drawn(token_id, logprob, memory)`: called after every
     draw, for every row, before the memory appends the token; `logprob` (nats) is that under the whole
@@ -139,6 +172,18 @@ class Stage(Protocol):
         Never changes what it was handed, never revives a removed token, always leaves one.
         """
         ...
+
+
+@cache
+def spellings() -> dict[str, str]:
+    """What a person may call the stages, names and aliases -> the stages' names."""
+    found = {name: name for name in names("stages")}
+    return found | {alias: name for name in found for alias in aliases(name)}
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """What else the stage of that name is called."""
+    return tuple(getattr(find("stages", name), "aliases", ()))
 
 
 def build(name: str, stage: type[Any], settings: dict[str, Any], label: str = "") -> Any:

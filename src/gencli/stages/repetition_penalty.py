@@ -21,6 +21,7 @@ class RepetitionPenalty:
 
     place: ClassVar[float] = 20
     source: ClassVar[str] = "Keskar et al. 2019, CTRL (arXiv:1909.05858)"
+    aliases: ClassVar[tuple[str, ...]] = ("repeat_penalty",)
 
     penalty: float = knob(
         "float", 1.0, "Above 1 makes seen tokens less likely: 1.1 mild, 1.5 strong; 1 changes nothing.", neutral=1.0, low=0.01, high=100.0

@@ -6,6 +6,7 @@ limits and no events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ class Step:
     @cached_property
     def entropies(self) -> list[float]:
         """How much each row had left to choose, in bits; reckoned for all rows where the first one asks."""
-        entropies: list[float] = self.final.entropy().tolist()
+        entropies: list[float] = (self.final.entropy[:, 0] / math.log(2)).tolist()
         return entropies
 
 
