@@ -173,6 +173,8 @@ def stage_settings():
             tokens = st.integers(0, 10**6) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
             pair = st.tuples(tokens, st.floats(-1e4, 1e4) | st.just(float("-inf")))
             return st.lists(pair, max_size=3).map(tuple)
+        if knob.kind == "words":
+            return st.lists(st.integers(0, 10**6) | TEXT, max_size=3).map(tuple)
         low, high = max(knob.low if knob.low is not None else -1e3, -1e9), min(knob.high if knob.high is not None else 1e3, 1e9)
         if knob.kind == "int":
             return st.integers(int(low), int(high))

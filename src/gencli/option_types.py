@@ -13,7 +13,7 @@ import click
 
 from gencli.errors import UsageError, unknown
 from gencli.preset_yaml import scalar, shown
-from gencli.settings import pair_of, value_of
+from gencli.settings import item_of, value_of
 from gencli.stages import Knob
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ class Number(ParamType):
 
 
 class KnobValue(ParamType):
-    """What a stage's knob accepts; of a map, one pair."""
+    """What a stage's knob accepts; of a map, one pair, and of words, one word."""
 
     def __init__(self, knob: Knob) -> None:
         self.knob = knob
-        self.name = {"float": "number", "int": "n", "map": "text_or_id=number"}.get(knob.kind, knob.kind)
+        self.name = {"float": "number", "int": "n", "map": "text_or_id=number", "words": "text_or_id"}.get(knob.kind, knob.kind)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return f"[{'|'.join(self.knob.choices)}]" if self.knob.choices else self.name.upper()
@@ -124,10 +124,10 @@ class KnobValue(ParamType):
         label = spoken(param, ctx)
         if not isinstance(value, str):
             return value
-        if self.knob.kind == "map":
-            pair = pair_of(value, label)
-            self.knob.check([pair], label)
-            return pair
+        if self.knob.holds_several:
+            item = item_of(self.knob, value, label)
+            self.knob.check([item], label)
+            return item
         return self.knob.check(value_of(self.knob, value, label), label)
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:

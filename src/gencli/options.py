@@ -89,9 +89,8 @@ def _stage_knobs(incomplete: str) -> list[str]:
 
 def _stage_option(stage: str) -> Decorator[Any]:
     knob = knobs(find("stages", stage))[0]
-    several = knob.kind == "map"
-    help = f"{knob.help} ({'several' if several else knob.range()})"
-    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), help, stage, multiple=several)
+    help = f"{knob.help} ({'several' if knob.holds_several else knob.range()})"
+    return option(f"--{stage.replace('_', '-')}", "Pipeline", KnobValue(knob), help, stage, multiple=knob.holds_several)
 
 
 def stage_options(function: Function) -> Function:

@@ -140,6 +140,8 @@ def _written(settings: StageSettings) -> str:
 def _knob_written(value: Any) -> str:
     if not isinstance(value, tuple):
         return quoted(value)
+    if not all(isinstance(item, tuple) for item in value) or not value:
+        return _setting_written(value)
     pairs = [(quoted(token), quoted(number)) for token, number in value]
     if len(pairs) == len(dict(pairs)):
         return "{" + ", ".join(f"{token}: {number}" for token, number in pairs) + "}"

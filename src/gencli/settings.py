@@ -87,26 +87,36 @@ def value_of(knob: Knob, text: str, label: str) -> Any:
     """A knob's value from what was typed behind `label`; raises `UsageError`. The range is not checked here."""
     if knob.kind in ("float", "int"):
         return scalar(text.strip()) if text.strip() else text
-    if knob.kind != "map":
+    if not knob.holds_several:
         return text
     if text.lstrip().startswith(("{", "[")):
         node = parse(text, label)
         return plain(node, knob, label) if node else ()
-    return (pair_of(text, label),)
+    return (item_of(knob, text, label),)
 
 
-def pair_of(text: str, label: str) -> tuple[str | int, Any]:
-    """TEXT_OR_ID=NUMBER: the last = counts, digits are an id, and double quotes make a text of anything."""
+def item_of(knob: Knob, text: str, label: str) -> Any:
+    """One item of a knob that holds several: TEXT_OR_ID=NUMBER of a map, TEXT_OR_ID of words."""
+    return _pair(text, label) if knob.kind == "map" else _token(text, label)
+
+
+def _pair(text: str, label: str) -> tuple[str | int, Any]:
+    """TEXT_OR_ID=NUMBER: the last = counts."""
     token, equals, number = text.rpartition("=")
     bias = -float("inf") if number.strip() == "-inf" else scalar(number.strip())
     if not equals or not token or isinstance(bias, str | None):
         raise UsageError(f"{label} must be TEXT_OR_ID=NUMBER (a number or -inf), not {shown(text)!r}.")
-    if token[0] == '"' and token[-1] == '"' and len(token) > 1:
+    return _token(token, label), bias
+
+
+def _token(text: str, label: str) -> str | int:
+    """TEXT_OR_ID: digits are an id, and double quotes make a text of anything."""
+    if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
         try:
-            return str(json.loads(token)), bias
+            return str(json.loads(text))
         except ValueError:
-            raise UsageError(f"{label}: {shown(token)} is not a text in double quotes.") from None
-    return (int(token) if re.fullmatch("[0-9]{1,18}", token) else token), bias
+            raise UsageError(f"{label}: {shown(text)} is not a text in double quotes.") from None
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
 
 
 @dataclass(frozen=True)

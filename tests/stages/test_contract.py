@@ -33,6 +33,8 @@ def values(knob: Knob, size: int) -> st.SearchStrategy[Any]:
     if knob.kind == "map":
         bias = st.just(GONE) | st.floats(-5, 5)
         return st.lists(st.tuples(st.integers(0, size + 1), bias), max_size=4)
+    if knob.kind == "words":
+        return st.lists(st.integers(0, size - 1), max_size=4)
     if knob.kind == "int":
         return st.integers(int(knob.low or 0), int(knob.high if knob.high is not None else size + 2))
     low = -100.0 if knob.low is None else knob.low
@@ -147,13 +149,16 @@ def test_first_knob_alone_is_neutral_by_default(name: str) -> None:
 
 def wrong_values(knob: Knob) -> list[Any]:
     """Values that a knob must refuse."""
-    wrong: list[Any] = [None, [], object()] if knob.kind != "map" else [None, 3, "text", [1], {1: "a"}, {1: float("nan")}, {True: 1.0}]
+    if knob.kind == "map":
+        return [None, 3, "text", [1], {1: "a"}, {1: float("nan")}, {True: 1.0}, {-1: 1.0}, {1: float("inf")}, {1: 1e300}]
+    if knob.kind == "words":
+        return [None, "", -1, True, 0.5, object(), {"a": 1}, [None], ["a", ""], [-1], [True], [0.5], [["a"]]]
+    wrong: list[Any] = [None, [], object()]
     if knob.kind in ("float", "int"):
         wrong += ["1", True, float("nan"), float("inf"), -float("inf"), 10**400]
         wrong += [] if knob.low is None else [knob.low - 1] + [knob.low] * (knob.open in ("low", "both"))
         wrong += [] if knob.high is None else [knob.high + 1] + [knob.high] * (knob.open in ("high", "both"))
     wrong += [0.5] if knob.kind == "int" else []
-    wrong += [{-1: 1.0}, {1: float("inf")}, {1: 1e300}] if knob.kind == "map" else []
     return wrong + (["nonsense"] if knob.kind == "choice" else [])
 
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 class Knob:
     """What a stage's setting accepts.
 
-    `kind` is "float", "int", "choice" or "map" (text or id -> number); a number lies in [low, high],
-    without the ends named in `open` ("low", "high", "both" or ""); `neutral` is the value with which
-    the stage changes nothing (None: this knob alone decides nothing).
+    `kind` is "float", "int", "choice", "map" (text or id -> number) or "words" (a tuple of texts and ids;
+    one alone will do); a number lies in [low, high], without the ends named in `open` ("low", "high",
+    "both" or ""); `neutral` is the value with which the stage changes nothing (None: this knob alone
+    decides nothing).
     """
 
     name: str
@@ -40,12 +41,19 @@ class Knob:
     open: str = ""
     choices: tuple[str, ...] = ()
 
+    @property
+    def holds_several(self) -> bool:
+        """Whether a flag may be given several times, for an item each."""
+        return self.kind in ("map", "words")
+
     def range(self) -> str:
         """The range in words: "in (0, 1]", "at least 0", "one of a, b"."""
         if self.kind == "choice":
             return f"one of {', '.join(self.choices)}"
         if self.kind == "map":
             return "a mapping of token text or id to a number"
+        if self.kind == "words":
+            return "a list of texts and token ids"
         return self._interval()
 
     def _interval(self) -> str:
@@ -66,6 +74,11 @@ class Knob:
             return value
         if self.kind == "map":
             return self._check_map(value, sentence)
+        if self.kind == "words":
+            words = (value,) if isinstance(value, str | int) else value
+            if not isinstance(words, list | tuple) or not all(map(_names_a_token, words)) or "" in words:
+                raise UsageError(sentence)
+            return tuple(words)
         number = _finite(value)
         if number is None or not self._holds(number) or (self.kind == "int" and number != int(number)):
             raise UsageError(sentence)
@@ -85,13 +98,18 @@ class Knob:
             if not isinstance(entry, Sequence) or isinstance(entry, str) or len(entry) != 2:
                 raise UsageError(sentence)
             token, bias = entry
-            if isinstance(token, bool) or not isinstance(token, str | int) or (isinstance(token, int) and token < 0):
+            if not _names_a_token(token):
                 raise UsageError(sentence)
             number = bias if bias == -math.inf else _finite(bias)
             if number is None or (number != -math.inf and not self._holds(number)):
                 raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be -inf or {self._interval()}, not {bias!r}.")
             checked.append((token, float(number)))
         return tuple(checked)
+
+
+def _names_a_token(value: Any) -> bool:
+    """Whether the value is a text, or a number that may be an id."""
+    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 def _finite(value: Any) -> int | float | None:
