@@ -1,4 +1,4 @@
-"""Distributions that try a stage: random ones of every steepness, with ties, removed tokens, one survivor, all equal, a vocabulary of one."""
+"""Distributions that try a stage: random ones of every steepness, ties, removed tokens, one survivor, all equal, one token."""
 
 from __future__ import annotations
 

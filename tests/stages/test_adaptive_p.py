@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from distributions import hard_distributions
 
+from distributions import hard_distributions
 from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.memory import Memory
@@ -59,7 +59,8 @@ def test_numbers() -> None:
     """Half, a quarter, a quarter; at a target of a half the first is at the peak, the others 0.25 / 0.3 away."""
     row = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
     away = 0.25 / 0.3
-    assert adaptive(target=0.5)(Candidates(row), [Memory([0])]).logits[0].tolist() == pytest.approx([5.0, *[5 - 10 * away**2 / (1 + away)] * 2])
+    other = 5 - 10 * away**2 / (1 + away)
+    assert adaptive(target=0.5)(Candidates(row), [Memory([0])]).logits[0].tolist() == pytest.approx([5.0, other, other])
 
 
 def test_after_likely_tokens_it_aims_lower() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from distributions import hard_distributions
 
+from distributions import hard_distributions
 from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.memory import Memory
@@ -49,7 +50,7 @@ def slow_version_1(row: torch.Tensor, limit: float) -> list[int]:
     if count == 1:
         return [ranked[0][1]]
     ratios = [math.log((rank + 1) / rank) for rank in range(1, len(best))]
-    drops = [math.log(one / other) for one, other in zip(best, best[1:], strict=False)]
+    drops = [math.log(one / other) for one, other in pairwise(best)]
     slope = sum(t * b for t, b in zip(ratios, drops, strict=True)) / sum(t * t for t in ratios)
     if slope == 0:
         k = float(count) if 2**limit >= count - 1 else 1.0
@@ -78,7 +79,9 @@ def log(*shares: float) -> torch.Tensor:
     return torch.tensor([[math.log(share) for share in shares]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("limit", "left"), [(-3.0, [0]), (0.5, [0]), (1.0, [0]), (1.9, [0]), (2.0, [0, 1]), (2.9, [0, 1]), (3.0, [0, 1, 2, 3])])
+@pytest.mark.parametrize(
+    ("limit", "left"), [(-3.0, [0]), (0.5, [0]), (1.0, [0]), (1.9, [0]), (2.0, [0, 1]), (2.9, [0, 1]), (3.0, [0, 1, 2, 3])]
+)
 def test_version_2_in_numbers(kept, limit: float, left: list[int]) -> None:
     assert kept(mirostat(target=1)(Candidates(log(1 / 2, 1 / 4, 1 / 8, 1 / 8)), [at_limit(limit)])) == left
 
