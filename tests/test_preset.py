@@ -174,7 +174,9 @@ def stage_settings():
             pair = st.tuples(tokens, st.floats(-1e4, 1e4) | st.just(float("-inf")))
             return st.lists(pair, max_size=3).map(tuple)
         if knob.kind == "words":
-            return st.lists(st.integers(0, 10**6) | TEXT, max_size=3).map(tuple)
+            return st.lists(st.integers(0, 10**6) | TEXT | st.lists(st.integers(0, 99), min_size=1, max_size=2).map(tuple), max_size=3).map(
+                tuple
+            )
         low, high = max(knob.low if knob.low is not None else -1e3, -1e9), min(knob.high if knob.high is not None else 1e3, 1e9)
         if knob.kind == "int":
             return st.integers(int(low), int(high))

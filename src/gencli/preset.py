@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def _with_origins(preset: Preset) -> list[str]:
     lines: list[tuple[str, str]] = []
     for each in preset.pipeline:
         lines.append((f"  - {each.stage}:", ""))
-        lines += [(f"      {name}: {_knob_written(value.value)}", value.origin) for name, value in _all_knobs(each).items()]
+        values = _all_knobs(each)
+        lines += [(f"      {name}: {text}", values[name].origin) for name, text in _knobs_written(each.stage, values).items()]
     given = dict(preset.settings)
     for key, default in DEFAULTS.items():
         value = given.get(key, Value(default, "default"))
@@ -131,17 +132,19 @@ def _written(settings: StageSettings) -> str:
     if not settings.knobs:
         return settings.stage
     first = knobs(find("stages", settings.stage))[0].name
-    texts = {name: _knob_written(value.value) for name, value in settings.knobs}
+    texts = _knobs_written(settings.stage, dict(settings.knobs))
     if set(texts) == {first}:
         return f"{settings.stage}: {texts[first]}"
     return f"{settings.stage}: {{{', '.join(f'{name}: {text}' for name, text in texts.items())}}}"
 
 
-def _knob_written(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return quoted(value)
-    if not all(isinstance(item, tuple) for item in value) or not value:
-        return _setting_written(value)
+def _knobs_written(stage: str, values: Mapping[str, Value]) -> dict[str, str]:
+    """The values of a stage's knobs as YAML."""
+    maps = {each.name for each in knobs(find("stages", stage)) if each.kind == "map"}
+    return {name: (_map_written if name in maps else _setting_written)(value.value) for name, value in values.items()}
+
+
+def _map_written(value: tuple[tuple[str | int, float], ...]) -> str:
     pairs = [(quoted(token), quoted(number)) for token, number in value]
     if len(pairs) == len(dict(pairs)):
         return "{" + ", ".join(f"{token}: {number}" for token, number in pairs) + "}"
@@ -149,7 +152,7 @@ def _knob_written(value: Any) -> str:
 
 
 def _setting_written(value: Any) -> str:
-    return f"[{', '.join(map(quoted, value))}]" if isinstance(value, tuple) else quoted(value)
+    return f"[{', '.join(map(_setting_written, value))}]" if isinstance(value, tuple) else quoted(value)
 
 
 def _load(path: Path, children: tuple[Path, ...]) -> Preset:

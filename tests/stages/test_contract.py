@@ -152,7 +152,7 @@ def wrong_values(knob: Knob) -> list[Any]:
     if knob.kind == "map":
         return [None, 3, "text", [1], {1: "a"}, {1: float("nan")}, {True: 1.0}, {-1: 1.0}, {1: float("inf")}, {1: 1e300}]
     if knob.kind == "words":
-        return [None, "", -1, True, 0.5, object(), {"a": 1}, [None], ["a", ""], [-1], [True], [0.5], [["a"]]]
+        return [None, "", -1, True, 0.5, object(), {"a": 1}, [None], ["a", ""], [-1], [True], [0.5], [["a"]], [[]]]
     wrong: list[Any] = [None, [], object()]
     if knob.kind in ("float", "int"):
         wrong += ["1", True, float("nan"), float("inf"), -float("inf"), 10**400]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Knob:
     """What a stage's setting accepts.
 
-    `kind` is "float", "int", "choice", "map" (text or id -> number) or "words" (a tuple of texts and ids;
-    one alone will do); a number lies in [low, high], without the ends named in `open` ("low", "high",
+    `kind` is "float", "int", "choice", "map" (text or id -> number) or "words" (a tuple of texts, ids and
+    sequences of ids; one text or id alone will do); a number lies in [low, high], without the ends named in `open` ("low", "high",
     "both" or ""); `neutral` is the value with which the stage changes nothing (None: this knob alone
     decides nothing).
     """
@@ -53,7 +53,7 @@ class Knob:
         if self.kind == "map":
             return "a mapping of token text or id to a number"
         if self.kind == "words":
-            return "a list of texts and token ids"
+            return "a list of texts, token ids and lists of token ids"
         return self._interval()
 
     def _interval(self) -> str:
@@ -75,10 +75,7 @@ class Knob:
         if self.kind == "map":
             return self._check_map(value, sentence)
         if self.kind == "words":
-            words = (value,) if isinstance(value, str | int) else value
-            if not isinstance(words, list | tuple) or not all(map(_names_a_token, words)) or "" in words:
-                raise UsageError(sentence)
-            return tuple(words)
+            return _check_words(value, sentence)
         number = _finite(value)
         if number is None or not self._holds(number) or (self.kind == "int" and number != int(number)):
             raise UsageError(sentence)
@@ -105,6 +102,21 @@ class Knob:
                 raise UsageError(f"{sentence.split(' must')[0]}: the bias of {token!r} must be -inf or {self._interval()}, not {bias!r}.")
             checked.append((token, float(number)))
         return tuple(checked)
+
+
+def _check_words(value: Any, sentence: str) -> tuple[str | int | tuple[int, ...], ...]:
+    words = (value,) if isinstance(value, str | int) else value
+    if not isinstance(words, list | tuple):
+        raise UsageError(sentence)
+    checked = tuple(tuple(word) if isinstance(word, list) else word for word in words)
+    for word in checked:
+        if isinstance(word, tuple):
+            fits = word and all(isinstance(each, int) and _names_a_token(each) for each in word)
+        else:
+            fits = _names_a_token(word) and word != ""
+        if not fits:
+            raise UsageError(sentence)
+    return checked
 
 
 def _names_a_token(value: Any) -> bool:
