@@ -84,7 +84,8 @@ class Candidates:
     def entropy(self) -> Tensor:
         """(rows, 1) float64: the entropy of the candidates in play, in nats."""
         surprise = torch.special.entr(self.weights).sum(dim=1, keepdim=True, dtype=torch.float64)
-        return (self.total.log() + surprise / self.total).clamp_(min=0.0)
+        entropy: Tensor = self.total.log() + surprise / self.total
+        return entropy.clamp_(min=0.0)
 
     def probs(self) -> Tensor:
         """(rows, n) float64 probabilities; a row sums to 1."""

@@ -159,7 +159,8 @@ class Stage(Protocol):
     A stage that learns from what was drawn has `drawn(token_id, logprob, memory)`: called after every
     draw, for every row, before the memory appends the token; `logprob` (nats) is that under the whole
     pipeline, -inf for a given token that the pipeline would not have drawn. What it learns it notes in
-    the memory, `memory.note(self.slot, value)`, never in itself; `slot: int = 0` is a field that the
+    the memory, `memory.note(self.slot, value)`, never in itself; when called, it may note what `drawn`
+    will need of this step. `slot: int = 0` is a field that the
     pipeline sets to the stage's place, so that a stage standing twice has two notes.
     """
 
