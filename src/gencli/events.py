@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +63,26 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class Logits:
+    """In a trace: what a step can be decided from once more, without the model.
+
+    `ids` (little-endian int32, ascending) are the tokens that survived the pipeline, those already seen,
+    those listed and the 256 likeliest under the raw model; empty where every token of the vocabulary, which
+    has `size` of them, is recorded. `raw` and `final` (little-endian float32) are their logits before the
+    first stage and after the last one, -inf where a token was removed; `final` is empty where no stage
+    changed anything. `log_total` is the logsumexp of all
+    raw logits, `highest` the largest raw logit that is not recorded (None: all are).
+    """
+
+    size: int
+    ids: bytes
+    raw: bytes
+    final: bytes
+    log_total: float
+    highest: float | None
+
+
+@dataclass(frozen=True)
 class Started:
     """A run begins. `preset` is resolved and bound: every value with its origin."""
 
@@ -94,7 +115,8 @@ class Token:
     """One token was drawn. `text` is what became certain by it (it may be empty), `bytes` its own bytes.
 
     The measures are None where nobody asked for detail: `logprob` (nats) under the pipeline,
-    `raw_logprob` and `rank` (1-based) under the model alone, entropies in bits.
+    `raw_logprob` and `rank` (1-based) under the model alone, entropies in bits. `logits` is left out
+    unless it was recorded, as a trace does.
     """
 
     event = "token"
@@ -110,6 +132,7 @@ class Token:
     raw_entropy: float | None = None
     candidates: tuple[Candidate, ...] | None = None
     stages: tuple[StageReport, ...] | None = None
+    logits: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +158,7 @@ class Finished:
 
 Event = Started | Hashed | Token | Finished
 EVENTS = (Started, Hashed, Token, Finished)
+LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits"})  # fields that are absent where they are None
 
 
 # json leaves these as they are: they would act on a terminal, or are halves of a pair that no UTF-8 has
@@ -145,9 +169,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if is_dataclass(value) and not isinstance(value, type):
-        # what only an inspection fills is left out elsewhere
-        optional = value.after is None if isinstance(value, Candidate) else False
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not (optional and f.name == "after")}
+        optional = LEFT_OUT.get(type(value))
+        known = ((each.name, getattr(value, each.name)) for each in fields(value))
+        return {name: _plain(item) for name, item in known if item is not None or name != optional}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -165,7 +189,14 @@ def dumps(value: Any) -> str:
     import json
 
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if text.isascii() and "\x7f" not in text:  # the search is slow, and a record of logits long
+        return text
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def without_logits(event: Event) -> Event:
+    """The event without what only a trace keeps."""
+    return replace(event, logits=None) if isinstance(event, Token) and event.logits is not None else event
 
 
 def to_json(event: Event) -> str:

@@ -192,7 +192,7 @@ class _Sample:
         token_id, vocabulary = step.ids[row], self.plan.vocabulary
         measures: dict[str, Any] = {}
         if step.passed is not None and self.detail is not None:
-            measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail)
+            measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail, self.memory)
             self.surprisals.append(-measures["raw_logprob"] * BITS)
             self.divergences.append(measures["stages"][-1].kl if measures["stages"] else 0.0)
         ends = token_id in vocabulary.end_ids and not self.plan.limits.ignore_end

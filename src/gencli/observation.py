@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from gencli.candidates import Candidates
-from gencli.events import Candidate, StageReport
+from gencli.events import Candidate, Logits, StageReport
+from gencli.memory import Memory
 from gencli.pipeline import Pipeline
 from gencli.vocabulary import Vocabulary
 
 BITS = 1 / math.log(2)  # nats to bits
+RECORDED = 256  # of the likeliest tokens' logits go into a trace, whatever survived
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Detail:
 
     `candidates` are the likeliest under the raw model (None: all of them), the drawn one always
     among them; `because` adds the numbers that removed a token, `after` its probability after each
-    stage. `wanted` is asked before every step: a screen needs detail only for the frames it draws.
+    stage; `logits` adds what a replay needs. `wanted` is asked before every step: a screen needs
+    detail only for the frames it draws.
     """
 
     candidates: int | None = 10
     because: bool = True
     after: bool = False
+    logits: bool = False
     wanted: Callable[[], bool] = field(default=lambda: True)
 
 
@@ -80,11 +84,18 @@ class _View:
 
 
 def observe(
-    passed: Sequence[Candidates], row: int, drawn: int, pipeline: Pipeline, vocabulary: Vocabulary, detail: Detail
+    passed: Sequence[Candidates],
+    row: int,
+    drawn: int,
+    pipeline: Pipeline,
+    vocabulary: Vocabulary,
+    detail: Detail,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """The measures of a `Token` event: what was in play in this row, before and after every stage.
 
-    `passed` holds the candidates before the first stage and after each one.
+    `passed` holds the candidates before the first stage and after each one; `memory` is this row's,
+    and is asked for where `detail` wants logits.
     """
     raw = _View(passed[0], row)
     views, reports = [raw], []
@@ -96,13 +107,15 @@ def observe(
         reports.append(StageReport(name, at, view.kept, removed, view.entropy, view.kl))
         views.append(view)
     own = torch.tensor([drawn], device=raw.logits.device)
-    shown = raw.likeliest(detail.candidates)
+    likeliest = raw.likeliest(max(detail.candidates, RECORDED) if detail.candidates is not None and detail.logits else detail.candidates)
+    shown = likeliest[: detail.candidates]
     if not bool((shown == own).any()):
         shown = torch.cat([shown, own])
     table = [view.lookup(shown) for view in views]
     raw_logprob, logprob = raw.lookup(own)[0], views[-1].lookup(own)[0]
     lines = zip(shown.tolist(), zip(*table, strict=True), strict=True)
     candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines)
+    recorded = {} if memory is None or not detail.logits else {"logits": _recorded(passed, row, [likeliest, own, _seen(memory, raw)])}
     return {
         "logprob": min(0.0, logprob),
         "raw_logprob": min(0.0, raw_logprob),
@@ -111,7 +124,38 @@ def observe(
         "raw_entropy": raw.entropy,
         "candidates": candidates,
         "stages": tuple(reports),
+        **recorded,
     }
+
+
+def _seen(memory: Memory, raw: _View) -> Tensor:
+    return memory.seen(0, "prompt+output")[0].to(raw.logits.device)
+
+
+def _recorded(passed: Sequence[Candidates], row: int, known: Sequence[Tensor]) -> Logits:
+    """What a replay needs of this row: the logits of the survivors and of the `known` ids, each (m,) of them."""
+    raw, final = passed[0].logits[row], passed[-1]
+    log_total, same = float(passed[0].log_total[row]), final is passed[0]
+    left = final.token_ids()[row][final.logits[row] > -torch.inf]
+    every = torch.cat([left, *known]).unique() if len(left) < len(raw) else left  # type: ignore[no-untyped-call]
+    if len(every) > len(raw) // 2:  # all logits alone are no longer than half of them with their ids
+        return Logits(len(raw), b"", _packed(raw), b"" if same else _packed(final.spread(len(raw))[row]), log_total, None)
+    ended = torch.full_like(raw[every], -torch.inf)
+    columns, present = final.columns(row, every)
+    ended[present] = final.logits[row, columns]
+    highest = float(raw.index_fill(0, every, -torch.inf).amax())
+    return Logits(
+        size=len(raw),
+        ids=every.int().cpu().numpy().astype("<i4", copy=False).tobytes(),
+        raw=_packed(raw[every]),
+        final=b"" if same else _packed(ended),
+        log_total=log_total,
+        highest=None if highest == -math.inf else highest,
+    )
+
+
+def _packed(values: Tensor) -> bytes:
+    return bytes(values.float().cpu().numpy().astype("<f4", copy=False).tobytes())
 
 
 def _candidate(
