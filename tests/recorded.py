@@ -55,13 +55,11 @@ def _values(knob: Knob) -> list[Any]:
 EVERY_STAGE = [(name, settings) for name in names("stages") for settings in lively(name)]
 
 
-def recorded(
-    session: Session, preset: Preset, seed: int = 1, tokens: int = 8, prompt: str = "Once upon a time", **options: Any
-) -> list[Event]:
+def recorded(session: Session, preset: Preset, seed: int = 1, tokens: int = 8, **options: Any) -> list[Event]:
     """A real run with everything that a trace keeps."""
     limited = replace(preset, settings=(*preset.settings, ("max_new_tokens", Value(tokens, "flag"))))
     detail = Detail(logits=True, candidates=options.pop("candidates", 10))
-    return list(run(session, prompt, limited, Options(seed=seed, ignore_end=True, detail=detail, **options)))
+    return list(run(session, "Once upon a time", limited, Options(seed=seed, ignore_end=True, detail=detail, **options)))
 
 
 def plain_vocabulary(size: int) -> Vocabulary:
@@ -73,8 +71,8 @@ def made(
     rows: Sequence[Tensor], preset: Preset, seed: int, vocabulary: Vocabulary, prompt_ids: tuple[int, ...] = (1, 2, 3)
 ) -> Iterator[Event]:
     """The events of a run whose model gives these logits (size,), one a step."""
-    pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(prompt_ids, seed)
-    yield started(preset, pipeline, seed, prompt_ids)
+    pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
+    yield started(preset, pipeline, seed)
     for step, row in enumerate(rows):
         passed = pipeline.traced(Candidates(row[None]), [memory])
         token = draw(passed[-1], [memory.uniform()])[0]
@@ -83,13 +81,13 @@ def made(
         yield Token(0, step, token, f" {token}", vocabulary.token_bytes[token], **measures)
 
 
-def started(preset: Preset, pipeline: Pipeline, seed: int = 7, prompt_ids: tuple[int, ...] = (1, 2, 3)) -> Started:
-    return replace(STARTED, preset=preset.to_dict(pipeline.stages), seed=seed, prompt_ids=prompt_ids)
+def started(preset: Preset, pipeline: Pipeline, seed: int) -> Started:
+    return replace(STARTED, preset=preset.to_dict(pipeline.stages), seed=seed)
 
 
 def truth(rows: Sequence[Tensor], tokens: Sequence[int], preset: Preset, seed: int, vocabulary: Vocabulary) -> Iterator[tuple[int, Tensor]]:
     """What a pipeline really draws along given tokens, and its distribution (size,) at each step."""
-    pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory((1, 2, 3), seed)
+    pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
     for row, token in zip(rows, tokens, strict=True):
         final = pipeline(Candidates(row[None]), [memory])
         yield draw(final, [memory.uniform()])[0], final.spread(len(row))[0].double().softmax(0)

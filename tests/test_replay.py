@@ -1,4 +1,4 @@
-"""A replay gives the recorded tokens under the recorded preset, and under another one what that would have drawn, or says that it cannot know."""
+"""A replay gives the recorded tokens under the recorded preset, and what another one would have drawn, or says that it cannot know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gencli.loading import Session, load
 from gencli.preset import Preset
-from gencli.registry import names
 from gencli.replay import replay_trace
 from gencli.shipped import folder
 from recorded import EVERY_STAGE, logits_of, made, plain_vocabulary, preset_of, recorded, truth

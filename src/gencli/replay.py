@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gencli.candidates import Candidates
 from gencli.drawing import draw
-from gencli.errors import RunError, UsageError, shown
+from gencli.errors import GencliError, RunError, UsageError, shown
 from gencli.events import Event, Started, Token
 from gencli.memory import DRAW, Memory
 from gencli.pipeline import Pipeline
@@ -24,6 +24,7 @@ from gencli.vocabulary import Vocabulary
 
 LARGEST_SEED = 2**63 - 1
 LARGEST_ID = 2**31 - 1
+NOTICED = 1e-7  # of probability: a smaller difference between worlds is rounding
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class _World:
         sums = self.probs.cumsum(0)
         points = torch.tensor([number * float(sums[-1]), number - self.others, number], dtype=sums.dtype)
         likely, low, high = torch.searchsorted(sums, points, right=True).clamp(max=len(sums) - 1).tolist()
-        certain = low == high and 0 <= number - self.others and number < float(sums[-1])
+        certain = low == high and number - self.others >= 0 and number < float(sums[-1])
         return int(self.ids[likely]), int(self.ids[low]) if certain else None
 
 
@@ -202,9 +203,10 @@ class _Walk:
         drawn = [world.drawn(number, self.memory.step) for world in worlds]
         certain = {each for _, each in drawn}
         least = min(range(len(worlds)), key=lambda at: worlds[at].others)
-        token_id = drawn[least][0]
-        decided = self.certain and len(certain) == 1 and None not in certain
-        self.certain = decided or self.certain and not plan.listens
+        token_id, decided = drawn[least][0], self.certain and len(certain) == 1 and None not in certain
+        recorded_prob = _bounds(worlds, token.id)
+        if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
+            self.certain = False  # from here on the stages may have noted something else
         self.memory.append(token.id)
         return Replayed(
             sample=self.sample,
@@ -214,7 +216,7 @@ class _Walk:
             decided=decided,
             recorded_text=recorded_text,
             text=None if token_id is None else plan.text(token_id),
-            recorded_prob=_bounds(worlds, token.id),
+            recorded_prob=recorded_prob,
             prob=_bounds(worlds, token_id),
             unrecorded=max(world.others for world in worlds),
         )
@@ -236,6 +238,8 @@ class _Walk:
     def _worlds_of(self, record: Record, step: int) -> list[_World]:
         try:
             return self._worlds(record)
+        except GencliError:
+            raise
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
             # a stage was bound by the trace, and whoever wrote it may have written anything
             raise RunError(
