@@ -118,3 +118,67 @@ def test_a_long_memory_is_cheap_to_look_at() -> None:
     ids = random.Random(2).choices(range(500), k=20_000)
     found, times = Memory(ids).seen(0, "prompt+output")
     assert dict(zip(found.tolist(), times.tolist(), strict=True)) == {token: ids.count(token) for token in set(ids)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.tuples(st.integers(0, 2), st.integers()), max_size=3)), max_size=10), st.data())
+def test_rewinding_equals_never_having_gone_there(steps: list[tuple[int, list[tuple[int, int]]]], data: st.DataObject) -> None:
+    """A step: the token that is appended, and before it what stages note by place."""
+
+    def go(memory: Memory, some: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        for token, notes in some:
+            for slot, value in notes:
+                memory.note(slot, value)
+            memory.append(token)
+
+    def state(memory: Memory) -> tuple[object, ...]:
+        return memory.ids, memory.step, memory.uniform(), [memory.noted(slot) for slot in range(3)]
+
+    back = data.draw(st.integers(0, len(steps)))
+    gone, never = Memory([7, 8], 3), Memory([7, 8], 3)
+    go(gone, steps)
+    go(never, steps[:back])
+    gone.note(0, "of a step that was not finished")
+    gone.rewind(back)
+    assert state(gone) == state(never)
+    for memory in (gone, never):
+        go(memory, steps[::-1])
+    assert state(gone) == state(never)
+
+
+def test_a_note_replaces_that_of_the_same_step_and_place() -> None:
+    memory = Memory([1])
+    assert memory.noted(0) is None
+    assert memory.noted(0, 2.5) == 2.5
+    memory.note(0, "first")
+    memory.note(1, "of another place")
+    memory.note(0, "second")
+    memory.append(4)
+    memory.note(0, "third")
+    assert (memory.noted(0), memory.noted(1)) == ("third", "of another place")
+    memory.rewind(1)
+    assert (memory.noted(0), memory.noted(1)) == ("second", "of another place")
+    memory.rewind(0)
+    assert (memory.noted(0), memory.noted(1)) == (None, None)
+
+
+@pytest.mark.parametrize("step", [-1, 3])
+def test_rewinding_elsewhere_is_refused(step: int) -> None:
+    memory = Memory([1, 2])
+    memory.append(3)
+    with pytest.raises(ValueError, match=f"step 1 cannot be rewound to step {step}"):
+        memory.rewind(step)
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    memory = Memory([1, 2], seed=5, sample=1)
+    memory.note(0, "both")
+    memory.append(3)
+    fork, other = memory.fork(), memory.fork(sample=2)
+    assert (fork.ids, fork.step, fork.uniform(), fork.noted(0)) == (memory.ids, 1, memory.uniform(), "both")
+    assert other.uniform() != memory.uniform()
+    fork.note(0, "mine")
+    fork.append(9)
+    memory.rewind(0)
+    assert (memory.ids, memory.noted(0)) == ([1, 2], None)
+    assert (fork.ids, fork.noted(0)) == ([1, 2, 3, 9], "mine")
+    assert (other.ids, other.noted(0)) == ([1, 2, 3], "both")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -87,3 +90,46 @@ def test_bind_gives_every_stage_the_vocabulary() -> None:
     assert kept(bound(Candidates(torch.tensor([ROW])), MEMORY)) == [1, 2, 4]
     with pytest.raises(UsageError, match="'cat' is 2 tokens"):
         pipeline(("logit_bias", {"cat": 1})).bind(vocabulary)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A stage that removes token 0 and notes every token it hears of, with its log-probability."""
+
+    slot: int = 0
+
+    place: ClassVar[float] = 0
+    source: ClassVar[str] = "this test"
+
+    def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
+        return candidates.without([0])
+
+    def drawn(self, token_id: int, logprob: float, memory: Memory) -> None:
+        memory.note(self.slot, (*memory.noted(self.slot, ()), (memory.step, token_id, logprob)))
+
+
+def test_stages_that_listen_hear_of_the_drawn_token() -> None:
+    (top_k,) = pipeline(("top_k", 3)).stages
+    listening = Pipeline([("listener", Listener()), ("top_k", top_k), ("listener", Listener())])
+    memories = [Memory([1]), Memory([2])]
+    final = listening(Candidates(torch.tensor([ROW, ROW[::-1]])), memories)
+    listening.drawn(final, [1, 7], memories)
+    expected = torch.tensor([1.0, 0.5, 0.0]).log_softmax(0)[0]
+    for memory, token, logit in zip(memories, (1, 7), (1.0, 5.0), strict=True):
+        (heard,) = memory.noted(0)
+        assert heard[:2] == (0, token)
+        assert memory.noted(2) == (heard,)  # one that stands twice has two notes
+        assert memory.noted(1) is None
+        memory.append(token)
+        if logit == 1.0:
+            assert heard[2] == pytest.approx(float(expected), abs=1e-6)
+    listening.drawn(final, [0, 6], memories)
+    first, second = memories[0].noted(2)
+    assert first[2] == pytest.approx(float(expected), abs=1e-6)
+    assert second == (1, 0, -math.inf)  # given, but never drawn by this pipeline
+
+
+def test_who_does_not_listen_hears_nothing() -> None:
+    stages, memory = pipeline(("top_k", 3)), Memory([1])
+    stages.drawn(stages(Candidates(torch.tensor([ROW])), [memory]), [0], [memory])
+    assert memory.noted(0) is None

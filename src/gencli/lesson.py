@@ -206,7 +206,9 @@ def _generated(
         candidates = _candidates(reader(columns[-1]), f"logits of model at step {step}")
         if step == 0:
             pipeline = pipeline.bind(_vocabulary(candidates.width, end))
-        drawn = draw(pipeline(candidates, memories), [memory.uniform() for memory in memories], step)
+        final = pipeline(candidates, memories)
+        drawn = draw(final, [memory.uniform() for memory in memories], step)
+        pipeline.drawn(final, drawn, memories)
         ids = [end if gone and end is not None else token for gone, token in zip(stopped, drawn, strict=True)]
         for memory, token in zip(memories, ids, strict=True):
             memory.append(token)

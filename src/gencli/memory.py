@@ -1,4 +1,4 @@
-"""What a sequence remembers: its ids, its prompt length and its noise. Knows no model, stage or text."""
+"""What a sequence remembers: its ids, its prompt length, its noise and the stages' notes. Knows no model, stage or text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import struct
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +21,19 @@ class Memory:
 
     Noise is counter-based: a function of (seed, sample, step, purpose, index) and of nothing else, so
     that a sample draws the same noise alone, in any batch, resumed, or beside another preset.
+
+    A note is what a stage wants to know again at later steps: an immutable value under the stage's
+    place in the pipeline. All of them are kept with their steps, so that `rewind` restores them exactly.
     """
 
-    __slots__ = ("_ids", "prompt_length", "sample", "seed")
+    __slots__ = ("_ids", "_notes", "prompt_length", "sample", "seed")
 
     def __init__(self, prompt_ids: Sequence[int], seed: int = 0, sample: int = 0) -> None:
         self._ids = array("q", prompt_ids)  # 64-bit, so that a tensor can read it without boxing a number
         self.prompt_length = len(self._ids)
         self.seed = seed
         self.sample = sample
+        self._notes: dict[int, list[tuple[int, Any]]] = {}  # slot -> (step, note), ascending
 
     @property
     def ids(self) -> list[int]:
@@ -43,6 +47,34 @@ class Memory:
 
     def append(self, token_id: int) -> None:
         self._ids.append(token_id)
+
+    def rewind(self, step: int) -> None:
+        """Forget the generated tokens from `step` on, and what was noted at those steps."""
+        if not 0 <= step <= self.step:
+            raise ValueError(f"a memory at step {self.step} cannot be rewound to step {step}.")
+        del self._ids[self.prompt_length + step :]
+        for notes in self._notes.values():
+            while notes and notes[-1][0] >= step:
+                notes.pop()
+
+    def fork(self, sample: int | None = None) -> Memory:
+        """A copy that goes its own way from here, with its own noise where it is another `sample`."""
+        other = Memory((), self.seed, self.sample if sample is None else sample)
+        other._ids, other.prompt_length = self._ids[:], self.prompt_length
+        other._notes = {slot: notes[:] for slot, notes in self._notes.items()}
+        return other
+
+    def note(self, slot: int, value: Any) -> None:
+        """Keep an immutable value for the stage at this place; a second note at the same step replaces the first."""
+        notes = self._notes.setdefault(slot, [])
+        if notes and notes[-1][0] == self.step:
+            notes.pop()
+        notes.append((self.step, value))
+
+    def noted(self, slot: int, default: Any = None) -> Any:
+        """What the stage at this place noted last."""
+        notes = self._notes.get(slot)
+        return notes[-1][1] if notes else default
 
     def uniform(self, purpose: int = DRAW, index: int = 0) -> float:
         """A number in [0, 1) with 53 random bits, from BLAKE2b over the key."""

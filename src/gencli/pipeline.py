@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from gencli.candidates import Candidates
 from gencli.memory import Memory
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """Stages by name, applied in the given order; the same stage may stand twice."""
+    """Stages by name, applied in the given order; the same stage may stand twice.
+
+    A stage with a field `slot` learns its 0-based place by it, under which it keeps its notes.
+    """
 
     def __init__(self, stages: Sequence[tuple[str, Stage]]) -> None:
         self.names = tuple(name for name, _ in stages)
-        self.stages = tuple(stage for _, stage in stages)
+        self.stages = tuple(_placed(stage, at) for at, (_, stage) in enumerate(stages))
+        self._listeners = tuple(stage for stage in self.stages if hasattr(stage, "drawn"))
 
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         """What is left after every stage."""
@@ -37,3 +42,20 @@ class Pipeline:
         """The same pipeline with knobs given as text turned into token ids."""
         bound = (stage.bind(vocabulary) if hasattr(stage, "bind") else stage for stage in self.stages)
         return Pipeline(list(zip(self.names, bound, strict=True)))
+
+    def drawn(self, final: Candidates, ids: Sequence[int], memories: Sequence[Memory]) -> None:
+        """Tell the stages that listen which token each row goes on with, before its memory appends it.
+
+        `final` is what this pipeline left; a given token that it had removed has the log-probability -inf.
+        """
+        if not self._listeners:
+            return
+        totals = final.log_total[:, 0].tolist()
+        for row, (token_id, memory) in enumerate(zip(ids, memories, strict=True)):
+            logprob = min(0.0, final.logit(row, token_id) - totals[row])
+            for stage in self._listeners:
+                stage.drawn(token_id, logprob, memory)
+
+
+def _placed(stage: Any, at: int) -> Any:
+    return replace(stage, slot=at) if hasattr(stage, "slot") else stage

@@ -122,6 +122,12 @@ class Stage(Protocol):
     `place` is its standard place (lower comes first), `source` the paper or project it comes from.
     A stage may also have `bind(vocabulary) -> stage` (knobs given as text become ids) and
     `because(before, row, token_id) -> str` (the numbers by which a token was removed).
+
+    A stage that learns from what was drawn has `drawn(token_id, logprob, memory)`: called after every
+    draw, for every row, before the memory appends the token; `logprob` (nats) is that under the whole
+    pipeline, -inf for a given token that the pipeline would not have drawn. What it learns it notes in
+    the memory, `memory.note(self.slot, value)`, never in itself; `slot: int = 0` is a field that the
+    pipeline sets to the stage's place, so that a stage standing twice has two notes.
     """
 
     place: ClassVar[float]

@@ -32,6 +32,7 @@ class Sample:
         passed = self.pipeline.traced(raw, self.memories) if traced else None
         final = passed[-1] if passed else self.pipeline(raw, self.memories)
         ids = draw(final, [memory.uniform() for memory in self.memories], self.memories[0].step)
+        self.pipeline.drawn(final, ids, self.memories)
         for memory, token_id in zip(self.memories, ids, strict=True):
             memory.append(token_id)
         self._logits, self._last = None, ids
