@@ -24,6 +24,7 @@ from gencli.vocabulary import Vocabulary
 
 LARGEST_SEED = 2**63 - 1
 LARGEST_ID = 2**31 - 1
+MOST_SAMPLES = 1 << 16
 NOTICED = 1e-7  # of probability: a smaller difference between worlds is rounding
 
 
@@ -76,7 +77,20 @@ def replay_trace(
                 walks[event.sample] = _Walk(plan, event.sample)
             yield walks[event.sample].step(event)
     if plan is None:
-        raise RunError("the trace holds no start of a run, so there is nothing to replay.")
+        raise RunError("the trace holds no start of a run.")
+
+
+def check_start(started: Started) -> None:
+    """Raises `RunError` where no run of ours can have begun like this."""
+    if not started.prompt_ids or not all(0 <= each <= LARGEST_ID for each in started.prompt_ids):
+        raise RunError(f"the trace's prompt_ids must be one or more token ids from 0 to {LARGEST_ID}.")
+    for name, value, low, high in (
+        ("seed", started.seed, 0, LARGEST_SEED),
+        ("first_sample", started.first_sample, 0, LARGEST_SEED),
+        ("samples", started.samples, 1, MOST_SAMPLES),
+    ):
+        if not low <= value <= high:
+            raise RunError(f"the trace's {name} must lie in {low} .. {high}, not {shown(value)}.")
 
 
 def recorded_preset(started: Started) -> Preset:
@@ -91,10 +105,7 @@ class _Plan:
     """A replay that was checked: both pipelines, bound, and what they start from."""
 
     def __init__(self, started: Started, preset: Preset | None, seed: int | None, vocabulary: Vocabulary | None) -> None:
-        if not started.prompt_ids or not all(0 <= each <= LARGEST_ID for each in started.prompt_ids):
-            raise RunError(f"the trace's prompt_ids must be one or more token ids from 0 to {LARGEST_ID}.")
-        if not 0 <= started.seed <= LARGEST_SEED:
-            raise RunError(f"the trace's seed must lie in 0 .. {LARGEST_SEED}, not {str(started.seed)[:40]}.")
+        check_start(started)
         recorded = recorded_preset(started)
         self.recorded = _bound(recorded, vocabulary)
         self.pipeline = self.recorded if preset is None else _bound(preset, vocabulary)
@@ -207,6 +218,7 @@ class _Walk:
         recorded_prob = _bounds(worlds, token.id)
         if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
             self.certain = False  # from here on the stages may have noted something else
+        plan.pipeline.drawn(worlds[least].final, [token.id], [self.memory])
         self.memory.append(token.id)
         return Replayed(
             sample=self.sample,

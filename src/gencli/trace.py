@@ -153,6 +153,14 @@ def trace_events(trace: str | os.PathLike[str] | BinaryIO, broken: Callable[[str
             raise RunError(f"cannot read {name}: {reason(error) if isinstance(error, OSError) else error}.") from error
 
 
+def begun(events: Iterator[Event]) -> tuple[Started, Iterator[Event]]:
+    """The start of a trace's run, and what follows it; raises `RunError` where there is none."""
+    started = next((event for event in events if isinstance(event, Started)), None)
+    if started is None:
+        raise RunError("the trace holds no start of a run.")
+    return started, events
+
+
 def _events(stream: BinaryIO, name: str, broken: Callable[[str], object]) -> Iterator[Event]:
     failed: tuple[int, Exception] | None = None
     for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
