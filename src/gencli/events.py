@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -158,6 +159,7 @@ class Finished:
 
 Event = Started | Hashed | Token | Finished
 EVENTS = (Started, Hashed, Token, Finished)
+SHAPES = frozenset((*EVENTS, Candidate, StageReport, Logits))
 LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits"})  # fields that are absent where they are None
 
 
@@ -165,18 +167,26 @@ LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "log
 _UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
-def _plain(value: Any) -> Any:
+def _shallow(value: Any) -> Any:
+    """One level of what JSON cannot say by itself: a dataclass as its fields, bytes as base64."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if is_dataclass(value) and not isinstance(value, type):
-        optional = LEFT_OUT.get(type(value))
-        known = ((each.name, getattr(value, each.name)) for each in fields(value))
-        return {name: _plain(item) for name, item in known if item is not None or name != optional}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+    if type(value) not in SHAPES:
+        raise TypeError(f"{type(value).__name__} has no place in an event")
+    values, optional = vars(value), LEFT_OUT.get(type(value))
+    if optional is not None and values[optional] is None:
+        return {name: item for name, item in values.items() if name != optional}
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return _plain(_shallow(value))
 
 
 def to_dict(event: Event) -> dict[str, Any]:
@@ -184,11 +194,16 @@ def to_dict(event: Event) -> dict[str, Any]:
     return {"event": event.event, **_plain(event)}
 
 
-def dumps(value: Any) -> str:
-    """JSON on one line, without the newline; non-ASCII text stays as it is, control characters never do."""
+@cache
+def _encoder() -> Callable[[Any], str]:
     import json
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_shallow).encode
+
+
+def dumps(value: Any) -> str:
+    """JSON on one line, without the newline; non-ASCII text stays as it is, control characters never do."""
+    text = _encoder()(value)
     if text.isascii() and "\x7f" not in text:  # the search is slow, and a record of logits long
         return text
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -201,4 +216,4 @@ def without_logits(event: Event) -> Event:
 
 def to_json(event: Event) -> str:
     """The event as one line of JSON, without the newline."""
-    return dumps(to_dict(event))
+    return dumps({"event": event.event, **_shallow(event)})

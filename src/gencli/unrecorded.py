@@ -20,7 +20,7 @@ from gencli.candidates import Candidates
 from gencli.events import Logits
 
 LARGEST_VOCABULARY = 1 << 22  # tokens; no tokenizer comes near
-ROUNDING = 1e-6  # of the whole probability: what float32 sums leave uncertain
+ROUNDING = 3e-6  # of the whole probability: what float32 sums leave uncertain
 FAR_BELOW = 30.0  # nats: a token so far below the others weighs nothing
 LEVELS = 4  # completions from one extreme to the other
 HALVINGS = 8  # steps towards the level at which the rest just survives
