@@ -37,9 +37,9 @@ def speeds(checkpoint: Path, modes: Mapping[str, Mode], runs: int, tokens: int, 
     return found
 
 
-def report(found: Mapping[str, list[float]], limit: float, tokens: int, best: Callable[[list[float]], float] = max) -> float:
+def report(found: Mapping[str, list[float]], limit: float, tokens: int) -> float:
     """Print the best of the first mode and of the others, and what those cost; returns the highest cost, as a share of speed."""
-    (first, plain), *others = ((name, best(values)) for name, values in found.items())
+    (first, plain), *others = ((name, max(values)) for name, values in found.items())
     width = max(map(len, found))
     print(f"GPT-2 124M, random weights, {PRECISION}, preset {PRESET}, {tokens} tokens, the best of {len(found[first])} alternating runs")
     print(f"{first:{width}}  {plain:7.1f} tokens/s")

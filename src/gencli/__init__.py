@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gencli.errors import GencliError, RunError, UsageError
-    from gencli.events import Candidate, Event, Finished, Hashed, StageReport, Started, Token
+    from gencli.events import Candidate, Event, Finished, Hashed, Logits, StageReport, Started, Token
     from gencli.generation import Options, run
     from gencli.lesson import (
         apply_repetition_penalty,
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from gencli.loading import Session, load
     from gencli.observation import Detail
     from gencli.preset import Preset
+    from gencli.replay import Replayed, replay_trace
+    from gencli.trace import Trace, TraceWriter, read_trace
+    from gencli.verification import Verification, verify_trace
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("GencliError", "RunError", "UsageError"),
-    "events": ("Candidate", "Event", "Finished", "Hashed", "StageReport", "Started", "Token"),
+    "events": ("Candidate", "Event", "Finished", "Hashed", "Logits", "StageReport", "Started", "Token"),
     "generation": ("Options", "run"),
     "lesson": (
         "apply_repetition_penalty",
@@ -48,6 +51,9 @@ _HOMES = {
     "loading": ("Session", "load"),
     "observation": ("Detail",),
     "preset": ("Preset",),
+    "replay": ("Replayed", "replay_trace"),
+    "trace": ("Trace", "TraceWriter", "read_trace"),
+    "verification": ("Verification", "verify_trace"),
 }
 _HOME = {name: module for module, members in _HOMES.items() for name in members}
 
@@ -58,14 +64,19 @@ __all__ = [
     "Finished",
     "GencliError",
     "Hashed",
+    "Logits",
     "Options",
     "Preset",
+    "Replayed",
     "RunError",
     "Session",
     "StageReport",
     "Started",
     "Token",
+    "Trace",
+    "TraceWriter",
     "UsageError",
+    "Verification",
     "__version__",
     "apply_repetition_penalty",
     "create_gpt_tiny",
@@ -76,9 +87,12 @@ __all__ = [
     "get_top_tokens",
     "load",
     "measure_diversity",
+    "read_trace",
+    "replay_trace",
     "run",
     "top_k_filtering",
     "top_p_filtering",
+    "verify_trace",
 ]
 
 

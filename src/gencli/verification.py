@@ -108,6 +108,7 @@ def _compare(again: Iterable[Event], recorded: _Recorded, tolerance: float) -> t
             same, largest = same + 1, max(largest, _distance(then, now))
             going[now.sample].append(now.id)
         else:
+            largest = max(largest, *_logit_distances(then, now))  # what was drawn differs, what it was drawn from may not
             near = _near(now, then.id, going.pop(now.sample).uniform(), tolerance)
             parted.append(Parting(now.sample, then.step, then.id, now.id, near))
         if not going:
@@ -178,14 +179,13 @@ def _distance(then: Token, now: Token) -> float:
     """The largest difference of a probability between two steps, of those that both of them hold."""
     pairs = [(then.logprob, now.logprob), (then.raw_logprob, now.raw_logprob)]
     found = [abs(math.exp(one) - math.exp(other)) for one, other in pairs if one is not None and other is not None]
-    if then.logits is not None and now.logits is not None:
-        found += _logit_distances(then, now)
-    return max(found, default=0.0)
+    return max(*found, *_logit_distances(then, now))
 
 
 def _logit_distances(then: Token, now: Token) -> list[float]:
-    assert then.logits is not None
-    assert now.logits is not None
+    """The same of all tokens whose logits both steps hold; 0 where there are none."""
+    if then.logits is None or now.logits is None:
+        return [0.0]
     try:
         records = [Record.of(then.logits), Record.of(now.logits)]
     except ValueError as error:
@@ -194,7 +194,7 @@ def _logit_distances(then: Token, now: Token) -> list[float]:
         raise RunError(f"the trace's vocabulary has {records[0].size} tokens, this checkpoint's {records[1].size}.")
     ids, *places = _shared(*(np.arange(each.size) if each.ids is None else each.ids.numpy() for each in records))
     if not len(ids):
-        return []
+        return [0.0]
     raw = [np.exp(each.raw.numpy()[at].astype(np.float64) - each.log_total) for each, at in zip(records, places, strict=True)]
     final = [each.final.numpy().astype(np.float64) for each in records]
     final = [np.exp(each - np.logaddexp.reduce(each))[at] for each, at in zip(final, places, strict=True)]
