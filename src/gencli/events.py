@@ -175,7 +175,8 @@ def _shallow(value: Any) -> Any:
         raise TypeError(f"{type(value).__name__} has no place in an event")
     values, optional = vars(value), LEFT_OUT.get(type(value))
     if optional is not None and values[optional] is None:
-        return {name: item for name, item in values.items() if name != optional}
+        values = values.copy()
+        del values[optional]
     return values
 
 
@@ -198,7 +199,8 @@ def to_dict(event: Event) -> dict[str, Any]:
 def _encoder() -> Callable[[Any], str]:
     import json
 
-    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_shallow).encode
+    # nothing frozen holds itself, so nobody needs to look for circles
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_shallow).encode
 
 
 def dumps(value: Any) -> str:

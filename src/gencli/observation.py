@@ -132,7 +132,7 @@ class _View:
             at = np.flatnonzero(self.logits >= np.partition(self.logits[::SAMPLED], -some)[-some])
         if len(at) < (self.kept if count is None else min(count, self.kept)):
             at = np.arange(self.kept)
-        at = at[np.argsort(-self.logits[at], kind="stable")[:count]]
+        at = at[np.argsort(-self.logits[at], kind="stable" if count is None else None)[:count]]
         return at if self.ids is None else self.ids[at]
 
     def rank(self, token: int, likeliest: NDArray[Any]) -> int:
