@@ -117,7 +117,7 @@ class _Plan:
         # what comes after all of the recorded stages goes on from their recorded end
         count = len(self.recorded.stages)
         self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
-        self.after = Pipeline(list(zip(self.pipeline.names[count:], self.pipeline.stages[count:], strict=True)))
+        self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
         self.listens = any(hasattr(stage, "drawn") for stage in self.pipeline.stages)
 
     def text(self, token_id: int) -> str | None:
@@ -218,6 +218,8 @@ class _Walk:
         recorded_prob = _bounds(worlds, token.id)
         if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
             self.certain = False  # from here on the stages may have noted something else
+        if plan.listens and not plan.goes_on:
+            plan.pipeline(record.example, [self.memory])  # so that stages note this step, and no completion at the extremes
         plan.pipeline.drawn(worlds[least].final, [token.id], [self.memory])
         self.memory.append(token.id)
         return Replayed(
@@ -261,7 +263,10 @@ class _Walk:
     def _worlds(self, record: Record) -> list[_World]:
         """Everything that may be in play at the end of this step, as far as the record tells."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
-            return [_World.of(self.plan.after(record.survivors, [self.memory]), None)]
+            final = record.survivors
+            for stage in self.plan.after:
+                final = stage(final, [self.memory])
+            return [_World.of(final, None)]
         return [_World.of(final, known) for final, known in self._completed(record, self.plan.pipeline)]
 
     def _tosses(self, record: Record) -> bool:
