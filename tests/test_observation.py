@@ -32,6 +32,7 @@ CHOICES = st.sampled_from(
         ("repetition_penalty", {"penalty": 1.5}),
         ("frequency_penalty", {"penalty": 0.7}),
         ("logit_bias", {"entries": {4: -math.inf, 5: 1.5}}),
+        ("logit_bias", {"entries": {6: 1000.0}}),
         ("min_new_tokens", {"tokens": 5}),
     ]
 )

@@ -104,7 +104,8 @@ class _View:
         if len(changed) > len(self.logits) // FEW:
             return False
         then, now, start = np.array([before.logits[changed], self.logits[changed], raw.logits[changed]], dtype=np.float64)
-        old, new = np.exp(then - before.log_total), np.exp(now - before.log_total)
+        with np.errstate(over="ignore"):  # a logit that was raised without measure is summed anew below
+            old, new = np.exp(then - before.log_total), np.exp(now - before.log_total)
         total = 1.0 + float(new.sum() - old.sum())
         if not 1 / FEW < total < FEW or not now.min(initial=0) > -math.inf:
             return False  # what is left over from large numbers is their rounding
