@@ -76,6 +76,7 @@ def made(
     for step, row in enumerate(rows):
         passed = pipeline.traced(Candidates(row[None]), [memory])
         token = draw(passed[-1], [memory.uniform()])[0]
+        pipeline.drawn(passed[-1], [token], [memory])
         memory.append(token)
         measures = observe(passed, 0, token, pipeline, vocabulary, Detail(logits=True), memory)
         yield Token(0, step, token, f" {token}", vocabulary.token_bytes[token], **measures)
@@ -91,6 +92,7 @@ def truth(rows: Sequence[Tensor], tokens: Sequence[int], preset: Preset, seed: i
     for row, token in zip(rows, tokens, strict=True):
         final = pipeline(Candidates(row[None]), [memory])
         yield draw(final, [memory.uniform()])[0], final.spread(len(row))[0].double().softmax(0)
+        pipeline.drawn(final, [token], [memory])
         memory.append(token)
 
 
