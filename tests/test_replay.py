@@ -193,9 +193,9 @@ def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
     for step, event, (token, probs) in zip(steps, events[1:], expected, strict=True):
         if step.decided:
             assert step.id == token
-        assert step.recorded_prob[0] - 1e-5 <= float(probs[step.recorded_id]) <= step.recorded_prob[1] + 1e-5
+        assert step.recorded_prob[0] - ROUNDED <= float(probs[step.recorded_id]) <= step.recorded_prob[1] + ROUNDED
         if step.id is not None:
-            assert step.prob[0] - 1e-5 <= float(probs[step.id]) <= step.prob[1] + 1e-5
+            assert step.prob[0] - ROUNDED <= float(probs[step.id]) <= step.prob[1] + ROUNDED
         held = set(memoryview(event.logits.ids).cast("i")) if event.logits.ids else set(range(SIZE))
         others = sum(float(probs[token]) for token in range(SIZE) if token not in held)
-        assert others <= step.unrecorded + 1e-5
+        assert others <= step.unrecorded + ROUNDED
