@@ -18,6 +18,7 @@ from gencli.trace import Trace
 from recorded import EVERY_STAGE, logits_of, made, plain_vocabulary, preset_of, recorded, truth
 
 SIZE = 3000
+ROUNDED = 1e-4  # of probability: a stage that learns from what was drawn carries rounding on from step to step
 VOCABULARY = plain_vocabulary(SIZE)
 SHIPPED = sorted(path.stem for path in (folder("configs") / "presets").glob("*.yaml"))
 
