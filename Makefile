@@ -45,9 +45,10 @@ docs-check: $(VENV)/.dev ## fail where the documentation differs from the code
 wheel-check: $(VENV)/.dev ## build the wheel, install it into an empty environment, run it in an empty folder
 	$(BIN)/python scripts/check_wheel.py
 
-bench: $(VENV)/.dev ## start-up time and the cost of live bars
+bench: $(VENV)/.dev ## start-up time and the cost of live bars and of traces
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/bars.py
+	$(BIN)/python benchmarks/traces.py
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

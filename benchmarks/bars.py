@@ -13,14 +13,15 @@ import pty
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 
-WIDTH, LAYERS, HEADS, CONTEXT, VOCABULARY = 768, 12, 12, 1024, 50_257
+from alternating import report, speeds
+from shapes import SHAPES, write_huggingface
+
+VOCABULARY = SHAPES["gpt2-124m"].vocabulary
 MOST_COST = 0.03  # of decode speed
-PRECISION = "float16"  # the fastest here, so a frame weighs most
-PRESET = "creative"
-PROMPT = "Once upon a time there was a small dog who lived in a house by the sea and wanted to see the world."
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -41,58 +42,21 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
 
 
-def write_checkpoint(folder: Path) -> None:
-    """GPT-2's 124M shape in Hugging Face layout, random float16 weights."""
-    import torch
-    from safetensors.torch import save_file
-
-    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS}
-    config |= {"n_positions": CONTEXT, "vocab_size": VOCABULARY, "torch_dtype": "float16", "eos_token_id": VOCABULARY - 1}
-    config |= {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(config))
-    shapes = {"wte.weight": (VOCABULARY, WIDTH), "wpe.weight": (CONTEXT, WIDTH), "ln_f.weight": (WIDTH,), "ln_f.bias": (WIDTH,)}
-    products = {
-        "attn.c_attn": (WIDTH, 3 * WIDTH),
-        "attn.c_proj": (WIDTH, WIDTH),
-        "mlp.c_fc": (WIDTH, 4 * WIDTH),
-        "mlp.c_proj": (4 * WIDTH, WIDTH),
-    }
-    for layer in range(LAYERS):
-        for name in ("ln_1", "ln_2"):
-            shapes |= {f"h.{layer}.{name}.weight": (WIDTH,), f"h.{layer}.{name}.bias": (WIDTH,)}
-        for name, (inputs, outputs) in products.items():
-            shapes |= {f"h.{layer}.{name}.weight": (inputs, outputs), f"h.{layer}.{name}.bias": (outputs,)}
-    torch.manual_seed(0)
-    save_file({name: torch.randn(shape).mul_(0.02).half() for name, shape in shapes.items()}, folder / "model.safetensors")
-
-
 def measure(folder: Path, runs: int, tokens: int, threads: int | None, into: Path) -> None:
-    """In a process whose stdout and stderr are a terminal: tokens a second of `runs` runs with bars and without."""
-    from dataclasses import replace
-
-    from gencli import Detail, Finished, Options, Preset, load, run
-    from gencli.preset import Value
+    """In a process whose stdout and stderr are a terminal: tokens a second of `runs` runs without bars and with them."""
+    from gencli import Detail
+    from gencli.renderers import Together
     from gencli.renderers.bars import Bars
     from gencli.renderers.text import Text
     from gencli.terminal import Messages, Output
 
-    session = load(str(folder), precision=PRECISION, threads=threads)
-    preset = Preset.load(PRESET)
-    preset = replace(preset, settings=(*preset.settings, ("max_new_tokens", Value(tokens, "flag"))))
-    speeds: dict[str, list[float]] = {"never": [], "auto": []}
-    for seed in range(runs + 1):
-        for mode, measured in speeds.items():
-            output, messages = Output(), Messages()
-            text, bars = Text(output), Bars(mode, messages, output)
-            detail = None if mode == "never" else Detail(wanted=bars.wants_detail)
-            for event in run(session, PROMPT, preset, Options(seed=seed, ignore_end=True, detail=detail)):
-                text.show(event)
-                bars.show(event)
-                if isinstance(event, Finished) and seed and event.tokens_per_second:
-                    measured.append(event.tokens_per_second)
-            text.close()
-            bars.close()
-    into.write_text(json.dumps(speeds))
+    def mode(name: str) -> tuple[Together, Detail | None]:
+        output, messages = Output(), Messages()
+        bars = Bars(name, messages, output)
+        return Together(Text(output), bars), None if name == "never" else Detail(wanted=bars.wants_detail)
+
+    modes = {"without bars": partial(mode, "never"), "with bars": partial(mode, "auto")}
+    into.write_text(json.dumps(speeds(folder, modes, runs, tokens, threads)))
 
 
 def on_a_terminal(command: list[str]) -> None:
@@ -124,19 +88,14 @@ def main() -> None:
     if arguments.measure:
         return measure(arguments.measure[0], arguments.runs, arguments.tokens, arguments.threads, arguments.measure[1])
     with tempfile.TemporaryDirectory() as name:
-        folder, result = Path(name), Path(name) / "result.json"
+        folder, result = Path(name) / "gpt2", Path(name) / "result.json"
+        write_huggingface(SHAPES["gpt2-124m"], folder)
         write_tokenizer(folder)
-        write_checkpoint(folder)
         size = ["--runs", str(arguments.runs), "--tokens", str(arguments.tokens)]
         size += ["--threads", str(arguments.threads)] if arguments.threads else []
         on_a_terminal([sys.executable, __file__, *size, "--measure", str(folder), str(result)])
-        speeds = json.loads(result.read_text())
-    never, auto = (max(speeds[mode]) for mode in ("never", "auto"))
-    cost = 1 - auto / never
-    print(f"GPT-2 124M, random weights, {PRECISION}, preset {PRESET}, {arguments.tokens} tokens, fastest of {arguments.runs}")
-    print(f"without bars  {never:7.1f} tokens/s")
-    print(f"with bars     {auto:7.1f} tokens/s")
-    print(f"cost          {100 * cost:7.1f} %    at most {100 * MOST_COST:.0f} %")
+        found = json.loads(result.read_text())
+    cost = report(found, MOST_COST, arguments.tokens)
     sys.exit("The bars cost too much." if cost > MOST_COST else 0)
 
 

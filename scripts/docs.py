@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 
 from gencli.cli import gencli
-from gencli.events import EVENTS, REASONS, Candidate, StageReport
+from gencli.events import EVENTS, REASONS, Candidate, Logits, StageReport
 from gencli.preset import Preset
 from gencli.registry import find, names
 from gencli.shipped import folder
@@ -33,6 +33,7 @@ from gencli.stages import Knob, aliases, knobs
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "gencli"
 REGION = re.compile(r"(<!-- (generated|recorded): ([^\n]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PARTS = {Candidate: "in `candidates`", StageReport: "in `stages`", Logits: "in `logits`"}
 SCHEMA = ROOT / "docs" / "events.schema.json"
 
 
@@ -106,9 +107,9 @@ def preset_table() -> str:
 def event_tables() -> str:
     """Every event with what its docstring says and its fields."""
     parts = []
-    for shape in (*EVENTS, Candidate, StageReport):
+    for shape in (*EVENTS, *PARTS):
         about = " ".join((shape.__doc__ or "").split())
-        shown_as = f"`{shape.event}`" if shape in EVENTS else {"Candidate": "in `candidates`", "StageReport": "in `stages`"}[shape.__name__]
+        shown_as = f"`{shape.event}`" if shape in EVENTS else PARTS[shape]
         rows = ["| `{}` | `{}` |".format(each.name, str(each.type).replace("|", "\\|")) for each in fields(shape)]
         parts.append("\n".join([f"### {shown_as}", "", about, "", "| field | type |", "|---|---|", *rows, ""]))
     return "\n".join(parts)

@@ -271,3 +271,16 @@ def test_figures_of_the_finish(session):
     assert finish.kl >= 0
     assert finish_of(events_of(session)).surprisal is None
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_token_ids_are_a_prompt_as_they_are(session):
+    text = events_of(session)
+    ids = events_of(session, list(text[0].prompt_ids))
+    assert ids_of(ids) == ids_of(text)
+    assert ids[0].prompt_ids == text[0].prompt_ids
+    assert ids[0].prompt == STORY
+    special = next(iter(session.vocabulary.special_ids))
+    assert events_of(session, [special], tokens=1)[0].prompt_ids == (special,)
+    for wrong in ([-1], [session.vocabulary.size]):
+        with pytest.raises(UsageError, match="token ids must lie in"):
+            events_of(session, wrong)

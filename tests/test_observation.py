@@ -32,6 +32,7 @@ CHOICES = st.sampled_from(
         ("repetition_penalty", {"penalty": 1.5}),
         ("frequency_penalty", {"penalty": 0.7}),
         ("logit_bias", {"entries": {4: -math.inf, 5: 1.5}}),
+        ("logit_bias", {"entries": {6: 1000.0}}),
         ("min_new_tokens", {"tokens": 5}),
     ]
 )
@@ -109,3 +110,50 @@ def test_the_numbers_that_decided():
     told = {candidate.id: candidate.because for candidate in seen["candidates"]}
     assert told[0] is None
     assert told[2] == "0.489 % < 0.05 x 72.6 %"
+
+
+LARGE = 20_000
+NUMBERS = Vocabulary(LARGE, [b"%d" % token for token in range(LARGE)], frozenset({0}), frozenset(), lambda text: [int(text)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(CHOICES, max_size=4), st.floats(0.1, 10), st.integers(0, 10**6), st.booleans())
+def test_a_large_vocabulary_adds_up_as_well(pipeline_of, scale, noise, cut):
+    generator = torch.Generator().manual_seed(noise)
+    logits = torch.randn(LARGE, generator=generator) * scale
+    if cut:
+        logits[torch.randperm(LARGE, generator=generator)[: LARGE // 3]] = -math.inf
+    pipeline = Pipeline([(name, build(name, find("stages", name), knobs)) for name, knobs in pipeline_of]).bind(NUMBERS)
+    memory = Memory(torch.randint(LARGE, (50,), generator=generator).tolist(), seed=3)
+    passed = pipeline.traced(Candidates(logits[None]), [memory])
+    drawn = int(passed[-1].token_ids()[0, int(passed[-1].logits[0].argmax())])
+    memory.append(drawn)
+    seen = observe(passed, 0, drawn, pipeline, NUMBERS, Detail(candidates=30, because=False, logits=True), memory)
+
+    raw = logits.double().softmax(0)
+    final = passed[-1].spread(LARGE)[0].double().softmax(0)
+    order = logits.argsort(descending=True, stable=True)
+    listed = [candidate.id for candidate in seen["candidates"]]
+    assert listed[:30] == order[:30].tolist()
+    assert set(listed[30:]) <= {drawn}
+    assert seen["rank"] == 1 + int((logits > logits[drawn]).sum())
+    for candidate in seen["candidates"]:
+        assert candidate.raw_prob == pytest.approx(float(raw[candidate.id]), rel=1e-5, abs=1e-9)
+        assert candidate.prob == pytest.approx(float(final[candidate.id]), rel=1e-4, abs=1e-9)
+    for report, point in zip(seen["stages"], passed[1:], strict=True):
+        q = point.spread(LARGE)[0].double().softmax(0)
+        inside = q > 0
+        assert report.kept == int(point.kept()[0])
+        assert report.entropy == pytest.approx(float(-(q[inside] * q[inside].log2()).sum()), abs=2e-4)
+        assert report.kl == pytest.approx(float((q[inside] * (q[inside].log2() - raw[inside].log2())).sum()), abs=2e-3)
+
+    record = seen["logits"]
+    held = torch.frombuffer(bytearray(record.ids), dtype=torch.int32).long() if record.ids else torch.arange(LARGE)
+    alive = (final > 0).nonzero()[:, 0]
+    assert set(alive.tolist()) | set(memory.ids) | set(listed) | set(order[:256].tolist()) <= set(held.tolist())
+    assert torch.equal(torch.frombuffer(bytearray(record.raw), dtype=torch.float32), logits[held])
+    ended = torch.frombuffer(bytearray(record.final or record.raw), dtype=torch.float32)
+    assert torch.equal(ended, passed[-1].spread(LARGE)[0][held])
+    assert record.log_total == pytest.approx(float(logits.double().logsumexp(0)), abs=1e-5)
+    others = logits.index_fill(0, held, -math.inf)
+    assert record.highest == (float(others.max()) if float(others.max()) > -math.inf else None)

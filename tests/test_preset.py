@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from gencli import shipped
 from gencli.errors import UsageError
+from gencli.pipeline import Pipeline
 from gencli.preset import DEFAULTS, Preset, StageSettings, Value, preset_names
 from gencli.registry import find, names
 from gencli.stages import knobs as knobs_of
+from recorded import plain_vocabulary
 
 
 def write(folder, **texts):
@@ -275,3 +277,64 @@ def test_a_default_yields_to_what_is_said():
     said = Preset.loads("max_new_tokens: 7\nstop: [x]\n")
     assert said.with_default("max_new_tokens", 40) == said
     assert said.with_default("strategy", "sample").get("stop") == ("x",)
+
+
+FROM_JSON = """
+description: "All sorts."
+pipeline:
+  - logit_bias: {5: -inf, " the": 1.5}
+  - min_new_tokens: 4
+  - repetition_penalty: {penalty: 1.2, last: 64, scope: output}
+  - top_k: 3
+  - top_k
+stop: ["a", "\\n"]
+max_new_tokens: 7
+end_tokens: [3, "x"]
+"""
+
+
+def test_a_preset_comes_back_from_its_json_values():
+    preset = Preset.loads(FROM_JSON)
+    values = json.loads(json.dumps(preset.to_dict()))
+    again = Preset.from_dict(values)
+    assert again.to_dict() == values
+    assert again.stages() == preset.stages()
+    assert dict(again.settings) == dict(preset.settings)
+    assert (again.name, again.description) == (preset.name, preset.description)
+
+
+def test_a_bound_preset_comes_back_bound():
+    preset = Preset.loads("pipeline: [{logit_bias: {'12': -inf}}, {min_new_tokens: 4}, {temperature: 0.5}]")
+    pipeline = Pipeline(preset.stages()).bind(plain_vocabulary(50))
+    again = Preset.from_dict(json.loads(json.dumps(preset.to_dict(pipeline.stages))))
+    assert Pipeline(again.stages()).stages == pipeline.stages
+    changed = again.pipeline[1].with_knob("tokens", Value(2, "flag"))
+    assert changed.bound is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        5,
+        {},
+        {"pipeline": None},
+        {"pipeline": [5]},
+        {"pipeline": [{"stage": []}]},
+        {"pipeline": [{"stage": "nonsense", "knobs": {}}]},
+        {"pipeline": [{"stage": "top_k"}]},
+        {"pipeline": [{"stage": "top_k", "knobs": {"k": 5}}]},
+        {"pipeline": [{"stage": "top_k", "knobs": {"k": {"value": -1}}}]},
+        {"pipeline": [{"stage": "top_k", "knobs": {"nonsense": {"value": 1}}}]},
+        {"pipeline": [{"stage": "logit_bias", "knobs": {"entries": {"value": [[1]]}}}]},
+        {"pipeline": [{"stage": "logit_bias", "knobs": {"entries": {"value": {"1": 2}}}}]},
+        {"pipeline": [{"stage": "min_new_tokens", "knobs": {}, "bound": {"end_ids": {}}}]},
+        {"pipeline": [], "settings": []},
+        {"pipeline": [], "settings": {"stop": {}}},
+    ],
+    ids=str,
+)
+def test_what_is_no_preset_in_json_is_a_sentence(values):
+    with pytest.raises(UsageError) as raised:
+        Preset.from_dict(values)
+    assert str(raised.value).endswith(".")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
-from gencli.events import EVENTS, Candidate, Hashed, StageReport, Token, dumps, to_dict, to_json
+from gencli.events import EVENTS, Candidate, Hashed, Logits, StageReport, Token, dumps, to_dict, to_json, without_logits
 from gencli.schema import event_from, report_schema, run_schema, schema
 from gencli.variety import Estimate, Variety
 from steps import FINISHED, STARTED, step, story
@@ -18,6 +18,7 @@ from steps import FINISHED, STARTED, step, story
 VALIDATOR = Draft202012Validator(schema())
 HASHED = Hashed("0" * 64, {"model.safetensors": "1" * 64})
 BARE = Token(0, 0, 5, "", b"\xff\x00")
+RECORDED = replace(step("x"), logits=Logits(200, b"\1\0\0\0", b"\0\0\x80?", b"", 2.5, 0.5))
 
 
 def test_the_schemas_are_schemas():
@@ -28,7 +29,7 @@ def test_the_schemas_are_schemas():
 
 @pytest.mark.parametrize(
     "event",
-    [STARTED, HASHED, BARE, step("x", kept=3), FINISHED, replace(FINISHED, tokens_per_second=None, stop="\n")],
+    [STARTED, HASHED, BARE, RECORDED, step("x", kept=3), FINISHED, replace(FINISHED, tokens_per_second=None, stop="\n")],
     ids=lambda event: event.event,
 )
 def test_an_event_validates_and_comes_back(event):
@@ -38,7 +39,7 @@ def test_an_event_validates_and_comes_back(event):
 
 
 def test_it_names_every_field_of_every_event():
-    for kind in (*EVENTS, Candidate, StageReport):
+    for kind in (*EVENTS, Candidate, StageReport, Logits):
         name = getattr(kind, "event", kind.__name__)
         properties = schema()["$defs"][name]["properties"]
         assert set(properties) - {"event"} == {field.name for field in fields(kind)}
@@ -56,6 +57,8 @@ def test_it_names_every_field_of_every_event():
         {"candidates": [{"id": 1}]},
         {"logprob": "-1"},
         {"sample": True},
+        {"logits": {"size": 1}},
+        {"logits": {**to_dict(RECORDED)["logits"], "raw": 5}},
     ],
 )
 def test_what_does_not_fit_is_refused(change):
@@ -67,6 +70,24 @@ def test_what_does_not_fit_is_refused(change):
     else:
         with pytest.raises((TypeError, ValueError, KeyError)):
             event_from(values)
+
+
+@pytest.mark.parametrize("number", [10**400, float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(number):
+    with pytest.raises(ValueError, match="number"):
+        event_from({**to_dict(BARE), "logprob": number})
+
+
+def test_a_map_holds_what_it_says():
+    with pytest.raises(TypeError):
+        event_from({**to_dict(HASHED), "files": {"a": 5}})
+
+
+def test_logits_are_in_a_trace_only():
+    assert "logits" not in to_dict(BARE)
+    assert to_dict(without_logits(RECORDED)) == to_dict(step("x"))
+    assert without_logits(STARTED) is STARTED
+    assert json.loads(to_json(RECORDED)) == to_dict(RECORDED)
 
 
 def test_a_missing_field_is_refused_and_an_unknown_one_passed_over():

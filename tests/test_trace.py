@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gencli.errors import RunError, UsageError
-from gencli.events import Hashed, dumps, to_dict
+from gencli.events import Hashed, dumps, to_dict, to_json
+from gencli.generation import Options, run
+from gencli.loading import load
+from gencli.observation import Detail
+from gencli.preset import Preset
 from gencli.schema import schema
-from gencli.trace import TraceWriter, read_trace
+from gencli.trace import TraceWriter, begun, read_trace, trace_events
 from steps import FINISHED, STARTED, step, story
 from streams import abandon
 
@@ -200,6 +209,104 @@ def test_another_version_is_refused(path):
     path.write_text(dumps({**to_dict(STARTED), "version": 2}) + "\n")
     with pytest.raises(RunError, match="version 2"):
         read_trace(path)
+
+
+@pytest.fixture(scope="module")
+def real() -> bytes:
+    """A real trace of two samples, with logits, candidates and a fingerprint, whose prompt holds characters of several bytes."""
+    session = load("fable-9m", threads=1)
+    preset = Preset.loads("pipeline: [{temperature: 0.8}, {top_k: 5}]\nmax_new_tokens: 4")
+    events = list(run(session, "Once é 日", preset, Options(seed=1, samples=2, detail=Detail(logits=True))))
+    events.insert(3, Hashed("0" * 64, {"model.safetensors": "1" * 64}))
+    return b"".join(to_json(event).encode() + b"\n" for event in events)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_trace_cut_off_anywhere_is_read(real, data):
+    size = data.draw(st.integers(0, len(real)))
+    whole = read_trace(io.BytesIO(real)).events
+    cut = read_trace(io.BytesIO(real[:size]))
+    lines = real[:size].count(b"\n")
+    ends_whole = size == 0 or real[size - 1 : size] == b"\n" or real[size : size + 1] == b"\n"
+    assert cut.events == whole[: lines + (ends_whole and size > 0 and real[size - 1 : size] != b"\n")]
+    assert (cut.broken is None) == ends_whole
+    assert ends_whole or f"line {lines + 1} is cut short" in cut.broken
+
+
+def test_a_trace_cut_off_after_every_kind_of_byte(real):
+    """Behind the first of each byte there is in each line: quotes, escapes, halves of characters, signs, digits."""
+    whole, start = read_trace(io.BytesIO(real)).events, 0
+    for number, line in enumerate(real.splitlines(keepends=True)):
+        for at in sorted({line.index(byte) for byte in set(line[:-2])}):
+            cut = read_trace(io.BytesIO(real[: start + at + 1]))
+            assert cut.events == whole[:number]
+            assert cut.broken.endswith(f"line {number + 1} is cut short and was left out.")
+        start += len(line)
+
+
+HOSTILE = [
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"?"}',
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"AA"}',
+    b'{"event":"token","sample":0,"step":0,"id":1e9,"text":"","bytes":""}',
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"","logprob":NaN}',
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"","logprob":-Infinity}',
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"","logprob":1e999}',
+    b'{"event":"token","sample":0,"step":0,"id":1,"text":"","bytes":"","logprob":' + b"9" * 400 + b"}",
+    b'{"event":"token","sample":0,"step":0,"id":' + b"9" * 5000 + b',"text":"","bytes":""}',
+    b'{"event":"token","candidates":' + b"[" * 100_000,
+    b'{"event":' * 20_000,
+    b"[1]",
+    b"null",
+    b"\x1b]0;owned\x07",
+    b'{"event":"checkpoint","sha256":"\x1b[2J","files":5}',
+    b"\xff\xfe\x00",
+    b'{"event":"start","version":"\\u001b[31m"}',
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_line_is_a_sentence(real, line):
+    with pytest.raises(RunError) as raised:
+        read_trace(io.BytesIO(line + b"\n" + real))
+    sentence = str(raised.value)
+    assert "line 1: this is no event" in sentence
+    assert len(sentence) < 300
+    assert sentence.isprintable()
+    assert read_trace(io.BytesIO(real + line)).broken is not None
+
+
+def test_a_line_without_end_is_a_sentence(monkeypatch):
+    monkeypatch.setattr("gencli.trace.LONGEST_LINE", 1000)
+    with pytest.raises(RunError, match="line 1 holds more than"):
+        read_trace(io.BytesIO(b"x" * 2000))
+
+
+def test_events_come_one_by_one(real):
+    stream = io.BytesIO(real)
+    events = trace_events(stream, print)
+    assert next(events).event == "start"
+    assert stream.tell() < len(real) / 2
+    started, rest = begun(trace_events(io.BytesIO(real), print))
+    assert (started, *rest) == read_trace(io.BytesIO(real)).events
+    with pytest.raises(RunError, match="no start"):
+        begun(iter([FINISHED]))
+
+
+@pytest.mark.slow
+def test_a_long_trace_of_everything_takes_little_memory(tmp_path):
+    """1,000 tokens with all 4,096 candidates each: the peak stays within 67 MB, a third of what 3,000 may take, of that of three tokens."""
+    peaks = []
+    for tokens in (3, 1000):
+        program = (
+            "import resource, sys; from gencli.cli import gencli\n"
+            f"gencli.main(['generate', '--seed', '1', '--candidates', 'all', '--trace', '/dev/null', '--max-new-tokens', '{tokens}', "
+            "'--ignore-end', '--overflow', 'slide', '--quiet', 'Once'], standalone_mode=False)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stderr.split()[-1]) * 1024)
+    assert peaks[1] - peaks[0] < 67e6
 
 
 def test_a_trace_that_cannot_be_read(tmp_path):

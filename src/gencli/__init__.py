@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gencli.errors import GencliError, RunError, UsageError
-    from gencli.events import Candidate, Event, Finished, Hashed, StageReport, Started, Token
+    from gencli.events import Candidate, Event, Finished, Hashed, Logits, StageReport, Started, Token
     from gencli.generation import Options, run
     from gencli.lesson import (
         apply_repetition_penalty,
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from gencli.loading import Session, load
     from gencli.observation import Detail
     from gencli.preset import Preset
+    from gencli.replay import Replayed, replay_trace
     from gencli.scores import Change, Reach, Score, ScoredChoice, ScoredToken
     from gencli.scoring import score, score_choices
+    from gencli.trace import Trace, TraceWriter, read_trace
+    from gencli.verification import Verification, verify_trace
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("GencliError", "RunError", "UsageError"),
-    "events": ("Candidate", "Event", "Finished", "Hashed", "StageReport", "Started", "Token"),
+    "events": ("Candidate", "Event", "Finished", "Hashed", "Logits", "StageReport", "Started", "Token"),
     "generation": ("Options", "run"),
     "lesson": (
         "apply_repetition_penalty",
@@ -52,6 +55,9 @@ _HOMES = {
     "preset": ("Preset",),
     "scores": ("Change", "Reach", "Score", "ScoredChoice", "ScoredToken"),
     "scoring": ("score", "score_choices"),
+    "replay": ("Replayed", "replay_trace"),
+    "trace": ("Trace", "TraceWriter", "read_trace"),
+    "verification": ("Verification", "verify_trace"),
 }
 _HOME = {name: module for module, members in _HOMES.items() for name in members}
 
@@ -63,9 +69,11 @@ __all__ = [
     "Finished",
     "GencliError",
     "Hashed",
+    "Logits",
     "Options",
     "Preset",
     "Reach",
+    "Replayed",
     "RunError",
     "Score",
     "ScoredChoice",
@@ -74,7 +82,10 @@ __all__ = [
     "StageReport",
     "Started",
     "Token",
+    "Trace",
+    "TraceWriter",
     "UsageError",
+    "Verification",
     "__version__",
     "apply_repetition_penalty",
     "create_gpt_tiny",
@@ -85,11 +96,14 @@ __all__ = [
     "get_top_tokens",
     "load",
     "measure_diversity",
+    "read_trace",
+    "replay_trace",
     "run",
     "score",
     "score_choices",
     "top_k_filtering",
     "top_p_filtering",
+    "verify_trace",
 ]
 
 

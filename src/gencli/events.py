@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +64,26 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class Logits:
+    """In a trace: what a step can be decided from once more, without the model.
+
+    `ids` (little-endian int32, ascending) are the tokens that survived the pipeline, those already seen,
+    those listed and the 256 likeliest under the raw model; empty where every token of the vocabulary, which
+    has `size` of them, is recorded. `raw` and `final` (little-endian float32) are their logits before the
+    first stage and after the last one, -inf where a token was removed; `final` is empty where no stage
+    changed anything. `log_total` is the logsumexp of all
+    raw logits, `highest` the largest raw logit that is not recorded (None: all are).
+    """
+
+    size: int
+    ids: bytes
+    raw: bytes
+    final: bytes
+    log_total: float
+    highest: float | None
+
+
+@dataclass(frozen=True)
 class Started:
     """A run begins. `preset` is resolved and bound: every value with its origin."""
 
@@ -94,7 +116,8 @@ class Token:
     """One token was drawn. `text` is what became certain by it (it may be empty), `bytes` its own bytes.
 
     The measures are None where nobody asked for detail: `logprob` (nats) under the pipeline,
-    `raw_logprob` and `rank` (1-based) under the model alone, entropies in bits.
+    `raw_logprob` and `rank` (1-based) under the model alone, entropies in bits. `logits` is left out
+    unless it was recorded, as a trace does.
     """
 
     event = "token"
@@ -110,6 +133,7 @@ class Token:
     raw_entropy: float | None = None
     candidates: tuple[Candidate, ...] | None = None
     stages: tuple[StageReport, ...] | None = None
+    logits: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -135,24 +159,35 @@ class Finished:
 
 Event = Started | Hashed | Token | Finished
 EVENTS = (Started, Hashed, Token, Finished)
+SHAPES = frozenset((*EVENTS, Candidate, StageReport, Logits))
+LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits"})  # fields that are absent where they are None
 
 
 # json leaves these as they are: they would act on a terminal, or are halves of a pair that no UTF-8 has
 _UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
-def _plain(value: Any) -> Any:
+def _shallow(value: Any) -> Any:
+    """One level of what JSON cannot say by itself: a dataclass as its fields, bytes as base64."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if is_dataclass(value) and not isinstance(value, type):
-        # what only an inspection fills is left out elsewhere
-        optional = value.after is None if isinstance(value, Candidate) else False
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not (optional and f.name == "after")}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+    if type(value) not in SHAPES:
+        raise TypeError(f"{type(value).__name__} has no place in an event")
+    values, optional = vars(value), LEFT_OUT.get(type(value))
+    if optional is not None and values[optional] is None:
+        values = values.copy()
+        del values[optional]
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return _plain(_shallow(value))
 
 
 def to_dict(event: Event) -> dict[str, Any]:
@@ -160,14 +195,27 @@ def to_dict(event: Event) -> dict[str, Any]:
     return {"event": event.event, **_plain(event)}
 
 
-def dumps(value: Any) -> str:
-    """JSON on one line, without the newline; non-ASCII text stays as it is, control characters never do."""
+@cache
+def _encoder() -> Callable[[Any], str]:
     import json
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # nothing frozen holds itself, so nobody needs to look for circles
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_shallow).encode
+
+
+def dumps(value: Any) -> str:
+    """JSON on one line, without the newline; non-ASCII text stays as it is, control characters never do."""
+    text = _encoder()(value)
+    if text.isascii() and "\x7f" not in text:  # the search is slow, and a record of logits long
+        return text
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def without_logits(event: Event) -> Event:
+    """The event without what only a trace keeps."""
+    return replace(event, logits=None) if isinstance(event, Token) and event.logits is not None else event
 
 
 def to_json(event: Event) -> str:
     """The event as one line of JSON, without the newline."""
-    return dumps(to_dict(event))
+    return dumps({"event": event.event, **_shallow(event)})

@@ -28,11 +28,12 @@ class Fingerprint:
 
     The checkpoint's `sha256` is that of the lines "<sha256>  <name>\\n" in the order of the names, as
     `sha256sum` prints them. Files that were hashed before, and have the same path, size and time, are
-    looked up in `$XDG_CACHE_HOME/gencli/sha256`.
+    looked up in `$XDG_CACHE_HOME/gencli/sha256`, unless `anew`: then every byte is read.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], anew: bool = False) -> None:
         self._files = list(files)
+        self._anew = anew
         self._found: Hashed | None = None
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._work, name="gencli-fingerprint", daemon=True)
@@ -67,7 +68,7 @@ class Fingerprint:
         with open(file, "rb", buffering=0) as stream:
             status = os.fstat(stream.fileno())
             entry = _cache_entry(file, status.st_size, status.st_mtime_ns)
-            if known := _remembered(entry):
+            if not self._anew and (known := _remembered(entry)):
                 return known
             digest, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
             while count := stream.readinto(buffer):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gencli.detokeniser import Detokeniser
+from gencli.detokeniser import Detokeniser, decode
 from gencli.errors import UsageError
 from gencli.events import VERSION, Event, Finished, Started, Token
 from gencli.loading import Session
@@ -55,8 +55,12 @@ class Options:
     interrupted: Callable[[], bool] = field(default=lambda: False)
 
 
-def run(session: Session, prompt: str | Prompt, preset: Preset | None = None, options: Options | None = None) -> Iterator[Event]:
+def run(
+    session: Session, prompt: str | Prompt | Sequence[int], preset: Preset | None = None, options: Options | None = None
+) -> Iterator[Event]:
     """Generate: a `Started`, then the `Token`s and one `Finished` of every sample.
+
+    The prompt is a text, a `Prompt`, or token ids, which are taken as they are.
 
     Raises `UsageError` for a prompt that does not fit or a setting that the vocabulary refuses, and
     `RunError` for logits that are not numbers.
@@ -101,11 +105,12 @@ class _Plan:
     started: Started
 
 
-def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Options) -> _Plan:
+def _plan(session: Session, prompt: str | Prompt | Sequence[int], preset: Preset, options: Options) -> _Plan:
     since = time.monotonic() if options.since is None else options.since
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
     vocabulary = vocabulary_of(session, preset)
     prompt_ids, room = fitting_ids(session, prompt, options.overflow)
+    text = prompt.text if isinstance(prompt, Prompt) else decode(vocabulary, prompt_ids, special=True)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
@@ -120,9 +125,9 @@ def _plan(session: Session, prompt: str | Prompt, preset: Preset, options: Optio
         min_prob=options.min_prob,
         max_entropy=options.max_entropy,
     )
-    started = _started(session, prompt, prompt_ids, preset, pipeline, replace(options, seed=seed))
+    started = _started(session, text, prompt_ids, preset, pipeline, replace(options, seed=seed))
     strategy = preset.get("strategy", "sample")
-    return _Plan(prompt_ids, not prompt.text, pipeline, vocabulary, limits, strategy, room, since, started)
+    return _Plan(prompt_ids, not text, pipeline, vocabulary, limits, strategy, room, since, started)
 
 
 def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
@@ -136,12 +141,17 @@ def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
     return replace(vocabulary, end_ids=frozenset(ends))
 
 
-def fitting_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[int], int]:
+def fitting_ids(session: Session, prompt: Prompt | Sequence[int], overflow: str) -> tuple[list[int], int]:
     """The prompt's ids with the start tokens, and how many tokens the context still holds."""
     tokenizer, context = session.tokenizer, session.context
-    if overflow == "error":
-        refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
-    ids = encode_prompt(tokenizer, prompt.pieces)
+    if not isinstance(prompt, Prompt):
+        ids = list(prompt)
+        if not all(0 <= each < session.vocabulary.size for each in ids):
+            raise UsageError(f"the prompt's token ids must lie in 0 .. {session.vocabulary.size - 1}.")
+    else:
+        if overflow == "error":
+            refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
+        ids = encode_prompt(tokenizer, prompt.pieces)
     if not ids:
         ids = sorted(session.vocabulary.end_ids)[:1]
     if not ids:
@@ -156,7 +166,7 @@ def fitting_ids(session: Session, prompt: Prompt, overflow: str) -> tuple[list[i
     return ids, context - len(ids)
 
 
-def _started(session: Session, prompt: Prompt, prompt_ids: list[int], preset: Preset, pipeline: Pipeline, options: Options) -> Started:
+def _started(session: Session, prompt: str, prompt_ids: list[int], preset: Preset, pipeline: Pipeline, options: Options) -> Started:
     import torch
 
     from gencli import __version__
@@ -165,7 +175,7 @@ def _started(session: Session, prompt: Prompt, prompt_ids: list[int], preset: Pr
         version=VERSION,
         checkpoint={"name": session.name, "path": str(session.path), "bytes": session.bytes},
         preset=preset.to_dict(pipeline.stages),  # bound: ids where the preset had text
-        prompt=prompt.text,
+        prompt=prompt,
         prompt_ids=tuple(prompt_ids),
         seed=options.seed or 0,
         samples=options.samples,
@@ -198,7 +208,7 @@ class _Sample:
         token_id, vocabulary = step.ids[row], self.plan.vocabulary
         measures: dict[str, Any] = {}
         if step.passed is not None and self.detail is not None:
-            measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail)
+            measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail, self.memory)
             self.surprisals.append(-measures["raw_logprob"] * BITS)
             self.divergences.append(measures["stages"][-1].kl if measures["stages"] else 0.0)
         elif self.tells_entropy:

@@ -96,6 +96,16 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
     )
 
 
+def vocabulary_from(folder: Path) -> Vocabulary:
+    """The vocabulary of the checkpoint in a folder, without its weights; raises `RunError` for one that is unreadable or damaged."""
+    from gencli.models import family
+    from gencli.tokenizers import load_tokenizer
+
+    checkpoint = open_checkpoint(folder)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_files)
+    return _vocabulary(family(checkpoint.config).describe(checkpoint.config).vocab_size, tokenizer, checkpoint)
+
+
 def _fastest_lossless(device: str, size: int) -> str:
     """What `auto` means, for `size` bytes of weights: float16 where it is worth packing and can be computed, else float32.
 

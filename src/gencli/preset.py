@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gencli.errors import UsageError
+from gencli.errors import UsageError, shown, unknown
 from gencli.preset_folders import find_preset, preset_names, same
-from gencli.preset_reading import DEFAULTS, Parts, Source, StageSettings, Value, read
+from gencli.preset_reading import DEFAULTS, Parts, Source, StageSettings, Value, check_knob, read
 from gencli.preset_yaml import parse, quoted, read_text
-from gencli.registry import find
+from gencli.registry import find, names
 from gencli.stages import Stage, knobs
 
 __all__ = ["DEFAULTS", "Preset", "StageSettings", "Value", "find_preset", "preset_names"]
@@ -46,6 +46,23 @@ class Preset:
         """The preset that a YAML text describes; `where` names the text in errors and origins."""
         source = Source(where, where)
         return _merged(read(parse(text, where), source), source, None, ())
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Preset:
+        """The preset that `to_dict` made these values from; raises `UsageError` where they are none.
+
+        Its stages are checked, but not bound: those that were bound before they were written stay so.
+        """
+        try:
+            pipeline = tuple(_stage_from(item) for item in values["pipeline"])
+            settings = {key: _value_from(value) for key, value in values.get("settings", {}).items() if key in DEFAULTS}
+            texts = {key: values.get(key) for key in ("name", "path")}
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"these are not the values of a preset ({type(error).__name__}: {shown(str(error))}).") from None
+        given = tuple((key, value) for key, value in settings.items() if value.origin != "default")
+        return cls(**texts, description=str(values.get("description", "")), pipeline=pipeline, settings=given)
 
     def dumps(self, resolved: bool = False) -> str:
         """The preset as YAML that `loads` reads back, what it extends included.
@@ -77,7 +94,8 @@ class Preset:
 
         `{"name", "description", "path", "pipeline": [{"stage", "origin", "knobs": {name: {"value",
         "origin"}}}], "settings": {name: {"value", "origin"}}}`. With `bound`, the pipeline's stages bound
-        to a vocabulary, knobs hold their values (ids instead of text). -inf, which JSON lacks, is "-inf".
+        to a vocabulary, knobs hold their values (ids instead of text), and "bound" what else a stage
+        learned from it. -inf, which JSON lacks, is "-inf". `from_dict` is the way back.
         """
         given = dict(self.settings)
         stages: Sequence[Stage | None] = bound or [None] * len(self.pipeline)
@@ -119,7 +137,40 @@ def _all_knobs(settings: StageSettings) -> dict[str, Value]:
 def _stage_dict(settings: StageSettings, bound: Stage | None) -> dict[str, Any]:
     values = {name: value if bound is None else Value(getattr(bound, name), value.origin) for name, value in _all_knobs(settings).items()}
     known = {name: _value_dict(value) for name, value in values.items()}
-    return {"stage": settings.stage, "origin": settings.origin, "knobs": known}
+    learned = {} if bound is None else {each.name: _json(getattr(bound, each.name)) for each in fields(bound) if not each.metadata}  # type: ignore[arg-type]
+    more = {"bound": learned} if learned else {}
+    return {"stage": settings.stage, "origin": settings.origin, "knobs": known, **more}
+
+
+def _stage_from(item: Any) -> StageSettings:
+    """The way back from `_stage_dict`, checked."""
+    stage = item["stage"]
+    if stage not in names("stages"):
+        raise unknown("stage", shown(str(stage)), names("stages"))
+    kind = find("stages", stage)
+    known, others = {each.name: each for each in knobs(kind)}, {each.name for each in fields(kind) if not each.metadata}
+    given = []
+    for name, written in item["knobs"].items():
+        value = _value_from(written)
+        plain = value.value
+        if known[name].kind == "map":
+            plain = [(token, -math.inf if number == "-inf" else number) for token, number in plain]
+        given.append((name, Value(check_knob(stage, name, plain), value.origin)))
+    learned = {name: _frozen(value) for name, value in item.get("bound", {}).items() if name in others}
+    return StageSettings(stage, tuple(given), str(item.get("origin", "default")), tuple(learned.items()))
+
+
+def _value_from(written: Any) -> Value:
+    return Value(_frozen(written["value"]), str(written.get("origin", "default")))
+
+
+def _frozen(value: Any) -> Any:
+    """Lists of JSON as the tuples they were; raises TypeError for what no setting holds."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise TypeError(f"{type(value).__name__} is no value of a setting")
+    return value
 
 
 def _value_dict(value: Value) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,19 +38,24 @@ class Value:
 
 @dataclass(frozen=True)
 class StageSettings:
-    """A stage in a pipeline with those of its knobs that were set; `origin` tells who put it there."""
+    """A stage in a pipeline with those of its knobs that were set; `origin` tells who put it there.
+
+    `bound` holds what the stage learned from a vocabulary, where it was bound to one before it was
+    written down: fields that are no knobs. None: it was not.
+    """
 
     stage: str
     knobs: tuple[tuple[str, Value], ...] = ()
     origin: str = "default"
+    bound: tuple[tuple[str, Any], ...] | None = None
 
     def build(self) -> Stage:
         """The stage itself, its knobs checked; raises `UsageError`."""
         built: Stage = build(self.stage, find("stages", self.stage), {name: value.value for name, value in self.knobs})
-        return built
+        return dataclasses.replace(built, **dict(self.bound)) if self.bound else built  # type: ignore[type-var]
 
     def with_knob(self, name: str, value: Value) -> StageSettings:
-        """The same stage with one knob set anew."""
+        """The same stage with one knob set anew, to be bound again."""
         return StageSettings(self.stage, tuple({**dict(self.knobs), name: value}.items()), self.origin)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -88,6 +88,15 @@ def prompt_from(params: dict[str, Any]) -> Prompt:
         special=params["special"],
         limit_bytes=LONGEST_INPUT,
     )
+
+
+def trace_from(argument: str) -> str | BinaryIO:
+    """Where a command's TRACE argument is read from: a file's name, or for - stdin."""
+    if argument != "-":
+        return argument
+    if sys.stdin is None:
+        raise UsageError("TRACE is -, but stdin is closed.")
+    return sys.stdin.buffer
 
 
 def request_from(context: click.Context) -> Request:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from gencli.events import EVENTS, REASONS, VERSION, Candidate, Event, Finished, StageReport, Started
+from gencli.errors import shown
+from gencli.events import EVENTS, LEFT_OUT, REASONS, VERSION, Candidate, Event, Finished, Logits, StageReport, Started
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-PARTS = (Candidate, StageReport)  # what events are made of
+PARTS = (Candidate, StageReport, Logits)  # what events are made of
 PLAIN = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null", Any: None}
 # where the set of values is smaller than the type's
 NARROWER: dict[tuple[type, str], dict[str, Any]] = {
     (Started, "version"): {"const": VERSION},
     (Finished, "reason"): {"enum": list(REASONS)},
 }
-LEFT_OUT = {(Candidate, "after")}  # fields that are absent where they are None
 
 
 def schema() -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _types(kind: type) -> dict[str, Any]:
 
 def _object(kind: type, before: dict[str, Any]) -> dict[str, Any]:
     properties = {field.name: NARROWER.get((kind, field.name)) or _shape(_types(kind)[field.name]) for field in fields(kind)}
-    required = [field.name for field in fields(kind) if (kind, field.name) not in LEFT_OUT]
+    required = [field.name for field in fields(kind) if field.name != LEFT_OUT.get(kind)]
     return {
         "description": inspect.cleandoc(kind.__doc__ or ""),
         "type": "object",
@@ -134,8 +135,20 @@ def _value(hint: Any, value: Any) -> Any:
         return tuple(_value(get_args(hint)[0], item) for item in value)
     wanted = (int, float) if hint is float else get_origin(hint) or hint
     if hint is not Any and (not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool)):
-        raise TypeError(f"{value!r} is no {getattr(hint, '__name__', hint)}")
-    return float(value) if hint is float else value
+        raise TypeError(f"{shown(value)} is no {getattr(hint, '__name__', hint)}")
+    if get_origin(hint) is dict:
+        return {key: _value(get_args(hint)[1], item) for key, item in value.items()}
+    return _finite(value) if hint is float else value
+
+
+def _finite(value: int | float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a number is too large, or none")
+    return number
 
 
 def _revived(kind: type, values: Mapping[str, Any]) -> Any:

@@ -42,16 +42,16 @@ class Given:
     pipeline: Value | None = None
 
 
-def resolve(given: Given, generation_config: Mapping[str, Any] | None = None) -> Preset:
-    """The preset with everything else laid over it.
+def resolve(given: Given, generation_config: Mapping[str, Any] | None = None, base: Preset | None = None) -> Preset:
+    """The preset, or where none is named `base`, with everything else laid over it.
 
-    Without a preset the pipeline holds only the stages that flags or the environment name; if there are
+    Without either the pipeline holds only the stages that flags or the environment name; if there are
     none, those of the checkpoint's generation_config; if there are none, nothing: the model's own
     distribution. Raises `UsageError` for what was asked wrongly, `RunError` for a damaged generation_config.
     """
-    preset = Preset() if given.preset is None else Preset.load(given.preset)
+    preset = base or Preset() if given.preset is None else Preset.load(given.preset)
     assignments = _assignments(given)
-    if given.preset is None and given.pipeline is None and not assignments:
+    if given.preset is None and base is None and given.pipeline is None and not assignments:
         preset = from_generation_config(generation_config or {})
     pipeline = list(preset.pipeline) if given.pipeline is None else _kept(preset.pipeline, given.pipeline)
     for assignment in assignments:

@@ -7,14 +7,19 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
-from gencli.errors import RunError, UsageError
+from gencli.errors import GencliError, RunError, UsageError
 from gencli.events import VERSION, Event, Finished, Started, Token, to_json
 from gencli.fingerprint import Fingerprint, checkpoint_files
 from gencli.schema import event_from
 from gencli.terminal import create, encode, reason, visible, write_all
+
+LONGEST_LINE = 1 << 28  # bytes; an event that lists every candidate of a large vocabulary has a tenth of that
 
 
 class TraceWriter:
@@ -121,27 +126,63 @@ class Trace:
     broken: str | None = None
 
 
-def read_trace(path: str | os.PathLike[str]) -> Trace:
-    """Read a trace. A last line that is cut short is left out and reported in `broken`.
+def read_trace(trace: str | os.PathLike[str] | BinaryIO) -> Trace:
+    """Read a trace, a file or an open stream. A last line that is cut short is left out and reported in `broken`.
 
     Events and fields that this version does not know are passed over. Raises `RunError` for a file that
     cannot be read, a line in the middle that is no event, or a trace of another version.
     """
-    name = visible(os.fspath(path), on_one_line=True)
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise RunError(f"cannot read {name}: {reason(error)}.") from error
-    events: list[Event] = []
-    for number, line in enumerate(lines, start=1):
+    broken: list[str] = []
+    return Trace(tuple(trace_events(trace, broken.append)), *broken)
+
+
+def trace_events(trace: str | os.PathLike[str] | BinaryIO, broken: Callable[[str], object]) -> Iterator[Event]:
+    """The events of a trace one by one, so that a long one need not fit the memory; `broken` is told of a cut last line.
+
+    Raises what `read_trace` raises.
+    """
+    path = os.fspath(trace) if isinstance(trace, str | os.PathLike) else None
+    name = "the trace" if path is None else visible(path, on_one_line=True)
+    with ExitStack() as cleanup:
         try:
-            event = event_from(json.loads(line)) if line else None
+            stream: Any = trace if path is None else cleanup.enter_context(open(path, "rb"))
+            yield from _events(stream, name, broken)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            if isinstance(error, GencliError):
+                raise
+            raise RunError(f"cannot read {name}: {reason(error) if isinstance(error, OSError) else error}.") from error
+
+
+def begun(events: Iterator[Event]) -> tuple[Started, Iterator[Event]]:
+    """The start of a trace's run, and what follows it; raises `RunError` where there is none."""
+    started = next((event for event in events if isinstance(event, Started)), None)
+    if started is None:
+        raise RunError("the trace holds no start of a run.")
+    return started, events
+
+
+def _events(stream: BinaryIO, name: str, broken: Callable[[str], object]) -> Iterator[Event]:
+    failed: tuple[int, Exception] | None = None
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+        if not line.strip(b"\r\n"):
+            continue
+        if failed is not None:
+            told = visible(str(failed[1]), on_one_line=True)[:200]
+            raise RunError(f"{name}, line {failed[0]}: this is no event ({told}).") from failed[1]
+        if len(line) > LONGEST_LINE:
+            raise RunError(f"{name}, line {number} holds more than {LONGEST_LINE >> 20} MiB; that is no event.")
+        try:
+            event = event_from(json.loads(line, parse_constant=_refused))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            if not any(lines[number:]):
-                return Trace(tuple(events), f"{name}: line {number} is cut short and was left out.")
-            raise RunError(f"{name}, line {number}: this is no event ({visible(str(error), on_one_line=True)[:200]}).") from error
+            failed = number, error
+            continue
         if isinstance(event, Started) and event.version != VERSION:
             raise RunError(f"{name}, line {number}: version {event.version} of the events; this program reads version {VERSION}.")
         if event is not None:
-            events.append(event)
-    return Trace(tuple(events))
+            yield event
+    if failed is not None:
+        broken(f"{name}: line {failed[0]} is cut short and was left out.")
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")

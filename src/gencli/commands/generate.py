@@ -118,11 +118,9 @@ def _renderer(params: dict[str, Any], messages: Messages, output: Output) -> tup
         product = Json(output, tokens=asked is not None) if params["form"] == "json" else Jsonl(output)
     bars = Bars(params["bars"], messages, output)
     renderers: list[Renderer] = [product, bars]
-    recorded = params["form"] != "text"
+    count = DEFAULT_CANDIDATES if asked is None else None if asked == "all" else int(asked)
     if params["trace"] is not None:
         renderers.append(TraceWriter(params["trace"]))
-        recorded = True
-    count = DEFAULT_CANDIDATES if asked is None else None if asked == "all" else int(asked)
-    if recorded:
-        return Together(*renderers), Detail(candidates=count)
+    if params["trace"] is not None or params["form"] != "text":
+        return Together(*renderers), Detail(candidates=count, logits=params["trace"] is not None)
     return Together(*renderers), Detail(candidates=count, because=False, wanted=bars.wants_detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gencli.events import Event, Finished, Started, Token, dumps, to_dict
+from gencli.events import Event, Finished, Started, Token, dumps, to_dict, without_logits
 from gencli.terminal import Output
 
 
@@ -30,7 +30,7 @@ class Json:
             self._texts[event.sample].append(event.text)
             self._samples[event.sample]["ids"].append(event.id)
             if self._tokens:
-                self._samples[event.sample]["tokens"].append(to_dict(event))
+                self._samples[event.sample]["tokens"].append(to_dict(without_logits(event)))
         elif isinstance(event, Finished):
             self._texts[event.sample].append(event.text)
             self._samples[event.sample]["finish"] = to_dict(event)

@@ -1,0 +1,289 @@
+"""What another preset, order or seed would have drawn along a recorded run. Knows no model and no terminal.
+
+Every step is decided anew from its recorded logits, after the recorded tokens that came before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gencli.candidates import Candidates
+from gencli.drawing import draw
+from gencli.errors import GencliError, RunError, UsageError, shown
+from gencli.events import Event, Started, Token
+from gencli.memory import DRAW, Memory
+from gencli.pipeline import Pipeline
+from gencli.preset import Preset
+from gencli.trace import Trace
+from gencli.unrecorded import Record, treated_by_id
+from gencli.vocabulary import Vocabulary
+
+LARGEST_SEED = 2**63 - 1
+LARGEST_ID = 2**31 - 1
+MOST_SAMPLES = 1 << 16
+NOTICED = 1e-7  # of probability: a smaller difference between worlds is rounding
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One step: `recorded_id` was drawn then, `id` is drawn now; their texts where they are known.
+
+    `decided` is False where the answer depends on tokens whose logits the trace does not hold; `id` is
+    then the token drawn if none of those is in play (None: nothing else is). `recorded_prob` and `prob` are bounds, lowest and
+    highest, of the two tokens' probabilities under the pipeline of now, `unrecorded` is the highest
+    probability that tokens without recorded logits may have together.
+    """
+
+    sample: int
+    step: int
+    recorded_id: int
+    id: int | None
+    decided: bool
+    recorded_text: str
+    text: str | None
+    recorded_prob: tuple[float, float]
+    prob: tuple[float, float]
+    unrecorded: float
+
+    @property
+    def same(self) -> bool:
+        """Whether the recorded token is certainly drawn again."""
+        return self.decided and self.id == self.recorded_id
+
+
+def replay_trace(
+    trace: Trace | Iterable[Event], preset: Preset | None = None, seed: int | None = None, vocabulary: Vocabulary | None = None
+) -> Iterator[Replayed]:
+    """Every recorded step under `preset` and `seed` (None: those of the trace), in the order of the trace.
+
+    `vocabulary` is the checkpoint's, for knobs given as text. Raises `RunError` for a trace that cannot
+    be replayed, `UsageError` for a preset that asks for what the trace lacks.
+    """
+    if seed is not None and not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"seed must lie in 0 .. {LARGEST_SEED}, not {seed}.")
+    plan: _Plan | None = None
+    walks: dict[int, _Walk] = {}
+    for event in trace.events if isinstance(trace, Trace) else trace:
+        if isinstance(event, Started):
+            plan, walks = _Plan(event, preset, seed, vocabulary), {}
+        elif isinstance(event, Token):
+            if plan is None:
+                raise RunError("the trace holds a token before the start of its run.")
+            if event.sample not in walks:
+                walks[event.sample] = _Walk(plan, event.sample)
+            yield walks[event.sample].step(event)
+    if plan is None:
+        raise RunError("the trace holds no start of a run.")
+
+
+def check_start(started: Started) -> None:
+    """Raises `RunError` where no run of ours can have begun like this."""
+    if not started.prompt_ids or not all(0 <= each <= LARGEST_ID for each in started.prompt_ids):
+        raise RunError(f"the trace's prompt_ids must be one or more token ids from 0 to {LARGEST_ID}.")
+    for name, value, low, high in (
+        ("seed", started.seed, 0, LARGEST_SEED),
+        ("first_sample", started.first_sample, 0, LARGEST_SEED),
+        ("samples", started.samples, 1, MOST_SAMPLES),
+    ):
+        if not low <= value <= high:
+            raise RunError(f"the trace's {name} must lie in {low} .. {high}, not {shown(value)}.")
+
+
+def recorded_preset(started: Started) -> Preset:
+    """The preset that a trace was recorded with; raises `RunError` where the trace does not hold one."""
+    try:
+        return Preset.from_dict(started.preset)
+    except UsageError as error:
+        raise RunError(f"the trace's preset does not hold: {error}") from None
+
+
+class _Plan:
+    """A replay that was checked: both pipelines, bound, and what they start from."""
+
+    def __init__(self, started: Started, preset: Preset | None, seed: int | None, vocabulary: Vocabulary | None) -> None:
+        check_start(started)
+        recorded = recorded_preset(started)
+        self.recorded = _bound(recorded, vocabulary)
+        self.pipeline = self.recorded if preset is None else _bound(preset, vocabulary)
+        self.prompt_ids = started.prompt_ids
+        self.same_seed = seed is None or seed == started.seed
+        self.seed = started.seed if seed is None else seed
+        self.vocabulary = vocabulary
+        self.texts: dict[int, str] = {}
+        # what comes after all of the recorded stages goes on from their recorded end
+        count = len(self.recorded.stages)
+        self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
+        self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
+        self.listens = any(hasattr(stage, "drawn") for stage in self.pipeline.stages)
+
+    def text(self, token_id: int) -> str | None:
+        """A token's text, as far as it is known."""
+        if self.vocabulary is not None and token_id < self.vocabulary.size:
+            return self.vocabulary.text(token_id)
+        return self.texts.get(token_id)
+
+
+def _bound(preset: Preset, vocabulary: Vocabulary | None) -> Pipeline:
+    """The preset's stages, those bound that were not bound when they were recorded."""
+    stages = []
+    for settings in preset.pipeline:
+        stage = settings.build()
+        if settings.bound is None and hasattr(stage, "bind"):
+            if vocabulary is None:
+                raise UsageError(f"{settings.stage} needs the checkpoint's tokens, and the trace's checkpoint is not there; name one.")
+            stage = stage.bind(vocabulary)
+        stages.append((settings.stage, stage))
+    return Pipeline(stages)
+
+
+class _Listening(Memory):
+    """A memory that notices when a stage tosses a coin of its own."""
+
+    __slots__ = ("tossed",)
+
+    def __init__(self, prompt_ids: Sequence[int], seed: int, sample: int) -> None:
+        super().__init__(prompt_ids, seed, sample)
+        self.tossed = False
+
+    def uniform(self, purpose: int = DRAW, index: int = 0) -> float:
+        self.tossed = self.tossed or purpose != DRAW
+        return super().uniform(purpose, index)
+
+
+@dataclass(frozen=True)
+class _World:
+    """What may be in play at the end: `ids` (m,) and `probs` (m,) of the recorded tokens, and what the others hold."""
+
+    final: Candidates
+    ids: Tensor
+    probs: Tensor
+    others: float
+
+    @classmethod
+    def of(cls, final: Candidates, known: Tensor | None) -> _World:
+        ids, probs = final.token_ids()[0], final.probs()[0]
+        kept = probs > 0
+        if known is not None:
+            kept &= known[ids]
+        return cls(final, ids[kept], probs[kept], 0.0 if known is None else max(0.0, float(probs.sum() - probs[kept].sum())))
+
+    def prob(self, token_id: int) -> float:
+        found = self.probs[self.ids == token_id]
+        return float(found[0]) if len(found) else 0.0
+
+    def drawn(self, number: float, step: int) -> tuple[int | None, int | None]:
+        """The token that this number in [0, 1) draws if none of the others is in play, and that which it draws wherever the others stand.
+
+        The others may stand, by their ids, all before a token or all behind it.
+        """
+        if self.others == 0.0:
+            token = draw(self.final, [number], step)[0]
+            return token, token
+        if not len(self.ids):
+            return None, None
+        sums = self.probs.cumsum(0)
+        points = torch.tensor([number * float(sums[-1]), number - self.others, number], dtype=sums.dtype)
+        likely, low, high = torch.searchsorted(sums, points, right=True).clamp(max=len(sums) - 1).tolist()
+        certain = low == high and number - self.others >= 0 and number < float(sums[-1])
+        return int(self.ids[likely]), int(self.ids[low]) if certain else None
+
+
+class _Walk:
+    """One sample, token by token."""
+
+    def __init__(self, plan: _Plan, sample: int) -> None:
+        if not 0 <= sample <= LARGEST_SEED:
+            raise RunError(f"the number of a sample must lie in 0 .. {LARGEST_SEED}, not {str(sample)[:40]}.")
+        self.plan = plan
+        self.sample = sample
+        self.memory = _Listening(plan.prompt_ids, plan.seed, sample)
+        self.certain = True  # what stages noted so far is what they would have noted
+
+    def step(self, token: Token) -> Replayed:
+        """Decide one step anew, then go on with the recorded token."""
+        plan, record = self.plan, self._record(token)
+        for candidate in token.candidates or ():
+            plan.texts.setdefault(candidate.id, candidate.text)
+        recorded_text = plan.texts.setdefault(token.id, token.bytes.decode("utf-8", "replace"))
+        worlds = self._worlds_of(record, token.step)
+        number = self.memory.uniform()
+        drawn = [world.drawn(number, self.memory.step) for world in worlds]
+        certain = {each for _, each in drawn}
+        least = min(range(len(worlds)), key=lambda at: worlds[at].others)
+        token_id, decided = drawn[least][0], self.certain and len(certain) == 1 and None not in certain
+        recorded_prob = _bounds(worlds, token.id)
+        if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
+            self.certain = False  # from here on the stages may have noted something else
+        if plan.listens and not plan.goes_on:
+            plan.pipeline(record.example, [self.memory])  # so that stages note this step, and no completion at the extremes
+        plan.pipeline.drawn(worlds[least].final, [token.id], [self.memory])
+        self.memory.append(token.id)
+        return Replayed(
+            sample=self.sample,
+            step=token.step,
+            recorded_id=token.id,
+            id=token_id,
+            decided=decided,
+            recorded_text=recorded_text,
+            text=None if token_id is None else plan.text(token_id),
+            recorded_prob=recorded_prob,
+            prob=_bounds(worlds, token_id),
+            unrecorded=max(world.others for world in worlds),
+        )
+
+    def _record(self, token: Token) -> Record:
+        where = f"the trace, sample {self.sample}, step {str(token.step)[:40]}"
+        if token.step != self.memory.step:
+            raise RunError(f"{where}: step {self.memory.step} is missing.")
+        if token.logits is None:
+            raise RunError(f"{where}: no logits were recorded; a trace that `gencli generate --trace` writes holds them.")
+        try:
+            record = Record.of(token.logits)
+        except ValueError as error:
+            raise RunError(f"{where}: its logits cannot be used: {error}.") from None
+        if not 0 <= token.id < record.size or max(self.memory.ids) >= record.size:
+            raise RunError(f"{where}: a token id lies outside of the vocabulary (0 to {record.size - 1}).")
+        return record
+
+    def _worlds_of(self, record: Record, step: int) -> list[_World]:
+        try:
+            return self._worlds(record)
+        except GencliError:
+            raise
+        except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            # a stage was bound by the trace, and whoever wrote it may have written anything
+            raise RunError(
+                f"the pipeline cannot be run on step {step} of the trace ({type(error).__name__}: {shown(str(error))})."
+            ) from error
+
+    def _worlds(self, record: Record) -> list[_World]:
+        """Everything that may be in play at the end of this step, as far as the record tells."""
+        if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
+            final = record.survivors
+            for stage in self.plan.after:
+                final = stage(final, [self.memory])
+            return [_World.of(final, None)]
+        return [_World.of(final, known) for final, known in self._completed(record, self.plan.pipeline)]
+
+    def _tosses(self, record: Record) -> bool:
+        """Whether the recorded pipeline decided something by a coin of its own, which another seed tosses anew."""
+        self.memory.tossed = False
+        self.plan.recorded(record.example, [self.memory])
+        return self.memory.tossed
+
+    def _completed(self, record: Record, pipeline: Pipeline) -> list[tuple[Candidates, Tensor]]:
+        memories = [self.memory]
+
+        def named(candidates: Candidates, rest: Tensor) -> Tensor:
+            return treated_by_id(pipeline.traced(candidates, memories), rest, record.size)
+
+        return record.completed(lambda candidates: pipeline(candidates, memories), named)
+
+
+def _bounds(worlds: Sequence[_World], token_id: int | None) -> tuple[float, float]:
+    found = [0.0 if token_id is None else world.prob(token_id) for world in worlds]
+    return min(found), max(found)

@@ -1,0 +1,113 @@
+"""A record is checked before it is used, and its completions are ones: the right number of tokens, none too likely, the right mass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gencli.candidates import Candidates
+from gencli.events import Logits
+from gencli.unrecorded import ROUNDING, Record, treated_by_id
+from recorded import logits_of
+
+SIZE = 500
+
+
+def packed(values, kind=torch.float32) -> bytes:
+    return torch.as_tensor(values).to(kind).numpy().tobytes()
+
+
+def record_of(row: torch.Tensor, held: list[int]) -> Logits:
+    others = [float(value) for token, value in enumerate(row) if token not in held]
+    ids = torch.tensor(held)
+    return Logits(len(row), packed(ids, torch.int32), packed(row[ids]), b"", float(row.double().logsumexp(0)), max(others))
+
+
+GOOD = record_of(logits_of(2, SIZE, 1)[0], [1, 5, 7, 300])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.1, 8), st.integers(0, 10**6), st.integers(1, SIZE - 2), st.booleans())
+def test_completions_fit_the_record(scale, noise, count, likeliest):
+    row = logits_of(scale, SIZE, noise)[0]
+    order = row.argsort(descending=True) if likeliest else torch.arange(SIZE)
+    held = sorted(order[:count].tolist())
+    logits = record_of(row, held)
+    seen: list[torch.Tensor] = []
+
+    def ending(candidates: Candidates) -> Candidates:
+        seen.append(candidates.logits[0])
+        return candidates
+
+    worlds = Record.of(logits).completed(ending, lambda candidates, rest: torch.zeros(len(rest), dtype=torch.bool))
+    assert len(worlds) >= 5
+    total = math.exp(logits.log_total)
+    others = [token for token in range(SIZE) if token not in held]
+    for values in seen:
+        assert torch.equal(values[held], row[held])
+        assert float(values[others].max()) == pytest.approx(logits.highest, abs=1e-5)
+        mass = float(values.double().exp().sum())
+        assert mass == pytest.approx(total, rel=3 * ROUNDING + 1e-6)
+    assert all(torch.equal(known.nonzero()[:, 0], torch.tensor(held)) for _, known in worlds)
+    squares = [float(values[others].double().exp().square().sum()) for values in seen]
+    assert max(squares) >= float(row[others].double().exp().square().sum()) * (1 - 1e-5) - 1e-9  # the extremes are extremes
+
+
+def test_a_whole_record_is_itself():
+    row = logits_of(2, SIZE, 1)[0]
+    record = Record.of(Logits(SIZE, b"", packed(row), b"", float(row.double().logsumexp(0)), None))
+    ((final, known),) = record.completed(lambda candidates: candidates, lambda candidates, rest: rest > 0)
+    assert torch.equal(final.logits[0], row)
+    assert bool(known.all())
+    assert torch.equal(record.example.logits[0], row)
+
+
+def test_where_nothing_else_is_possible_the_rest_is_gone():
+    row = torch.full((SIZE,), -math.inf)
+    row[[3, 4]] = torch.tensor([1.0, 2.0])
+    record = Record.of(Logits(SIZE, packed([3, 4], torch.int32), packed([1.0, 2.0]), b"", float(row.double().logsumexp(0)), None))
+    ((final, _),) = record.completed(lambda candidates: candidates, lambda candidates, rest: rest > 0)
+    assert torch.equal(final.logits[0], row)
+
+
+def test_tokens_that_are_treated_by_their_id():
+    flat = Candidates(torch.zeros(1, 10))
+    biased = Candidates(torch.zeros(1, 10).index_fill(1, torch.tensor([4]), 2.0))
+    cut = biased.without([7])
+    assert treated_by_id([flat], torch.arange(10), 10).sum() == 0
+    assert treated_by_id([flat, biased, cut], torch.arange(3, 10), 10).nonzero()[:, 0].tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"size": 0}, "a vocabulary has"),
+        ({"size": 2**60}, "a vocabulary has"),
+        ({"size": 200}, "do not ascend"),
+        ({"ids": packed([5, 1, 7, 300], torch.int32)}, "do not ascend"),
+        ({"ids": packed([1, 1, 7, 300], torch.int32)}, "do not ascend"),
+        ({"ids": packed([-1, 5, 7, 300], torch.int32)}, "do not ascend"),
+        ({"ids": b"abc"}, "whole numbers"),
+        ({"ids": b""}, "for 500 tokens"),
+        ({"raw": b"abcde"}, "whole numbers"),
+        ({"raw": packed([1.0])}, "for 4 tokens"),
+        ({"final": packed([1.0])}, "for 4 tokens"),
+        ({"raw": packed([1.0, math.nan, 1, 1])}, "are not numbers"),
+        ({"final": packed([1.0, math.inf, 1, 1])}, "are not numbers"),
+        ({"final": packed([-math.inf] * 4)}, "are not numbers"),
+        ({"log_total": -1e300}, "do not add up"),
+        ({"log_total": 1e300}, "do not add up"),
+        ({"highest": -1e300}, "do not add up"),
+        ({"highest": None}, "do not add up"),
+    ],
+    ids=str,
+)
+def test_what_is_no_record_says_why(change, said):
+    assert Record.of(GOOD).size == SIZE
+    with pytest.raises(ValueError, match=said):
+        Record.of(replace(GOOD, **change))
