@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from foreign import PROMPT, ROWS, SIZE, STEPS
 from torch import Tensor
 
+from foreign import PROMPT, ROWS, SIZE, STEPS
 from gencli.candidates import Candidates
 from gencli.importers import Imported, carry, sources
 from gencli.memory import Memory

@@ -7,14 +7,12 @@ import random
 
 import pytest
 import torch
-from foreign import PROMPT, SIZE
 
+from foreign import PROMPT, SIZE
 from gencli.errors import UsageError
 from gencli.importers import sources
 from gencli.importers.transformers import BEFORE_SAMPLING, SAMPLING
 from gencli.registry import names
-
-
 
 ENDS = [0, 3]
 # each key with the stage it needs and values that do something

@@ -127,7 +127,7 @@ def show(context: click.Context, /, preset: str, resolved: bool, form: str, **_:
 def check(context: click.Context, files: tuple[str, ...], strict: bool) -> None:
     """Whether files are presets.
 
-    Warns of stages that do nothing.
+    Warns of stages that do nothing, and of orders, windows and values that are hardly meant.
     Exit code 0: every one parses; 2: one does not; 3: with --strict, there are warnings.
     """
     from gencli.linting import warnings

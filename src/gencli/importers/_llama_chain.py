@@ -203,7 +203,8 @@ def _mirostat(given: Parameters) -> list[Wish]:
 def _adaptive_p(given: Parameters) -> list[Wish]:
     if given["adaptive_target"] < 0:
         return []
-    return [given.wish("adaptive_p", "adaptive_target", decay=given["adaptive_decay"])]
+    decay = min(max(given["adaptive_decay"], 0.0), 0.99)  # as llama.cpp keeps it in range
+    return [given.wish("adaptive_p", "adaptive_target", first=min(given["adaptive_target"], 1.0), decay=decay)]
 
 
 _SAMPLERS: dict[str, Callable[[Parameters], list[Wish]]] = {

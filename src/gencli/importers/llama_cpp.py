@@ -120,9 +120,7 @@ def _words(text: str, where: str) -> list[tuple[str, int]]:
             ended_by_newline = text[stream.tell() - 1 : stream.tell()] == "\n"
             words.append((word, lexer.lineno - ended_by_newline))
     except ValueError:
-        raise UsageError(
-            f"{where}, line {lexer.lineno}: a quotation mark is opened and never closed, or the text ends in a backslash."
-        ) from None
+        raise UsageError(f"{where}, line {lexer.lineno}: a quotation mark is never closed, or a backslash ends the text.") from None
     if not words:
         raise UsageError(f"{where} is empty; a llama.cpp command line looks like: llama-cli --temp 0.7 --top-k 40.")
     return words
