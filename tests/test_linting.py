@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gencli import shipped
@@ -26,6 +28,34 @@ from gencli.preset import Preset
 )  # fmt: skip
 def test_stages_that_do_nothing_are_named(pipeline, said):
     assert warnings(Preset.loads(f"pipeline: {pipeline}", "p")) == said
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ("[top_p: 0.9, temperature: 0.7]", "top_p 0.9 before temperature 0.7 judges the model's own"),
+        ("[min_p: 0.1, temperature: 0.7]", "min_p 0.1 before temperature 0.7 judges the model's own"),
+        ("[top_k: 40, repetition_penalty: 1.1]", "top_k before repetition_penalty has removed .*put repetition_penalty before top_k"),
+        ("[temperature: 0.5, presence_penalty: 1]", "presence_penalty 1 after temperature 0.5 weighs as 0.5 would before it"),
+        ("[repetition_penalty: {penalty: 1.1, last: 15}]", "repetition_penalty looks back over 15 tokens only.*last: 64"),
+        ("[repetition_penalty: 2.5]", "repetition_penalty 2.5 is outside"),
+        ("[temperature: 3]", "temperature 3 is outside"),
+        ("[top_p: 0.05]", "top_p 0.05 is outside"),
+        ("[top_k: 20, top_k: 40]", "top_k 40 does nothing: top_k 20 before it"),
+        ("[top_k: 40, temperature: 0]", "top_k does nothing: temperature 0 after it takes the likeliest"),
+    ],
+)  # fmt: skip
+def test_what_is_hardly_meant_is_named_with_what_to_write_instead(pipeline, said):
+    (found,) = warnings(Preset.loads(f"pipeline: {pipeline}", "p"))
+    assert re.match(f"p, line 1: {said}", found)
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    ["[top_p: 0.9, temperature: 1.5]", "[top_k: 40, temperature: 0.7]", "[repetition_penalty: {penalty: 1.1, last: 16}, temperature: 0]"],
+)
+def test_a_deliberate_order_is_left_in_peace(pipeline):
+    assert warnings(Preset.loads(f"pipeline: {pipeline}", "p")) == []
 
 
 def test_the_shipped_presets_are_clean():

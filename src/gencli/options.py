@@ -198,7 +198,7 @@ _NOISE = (
     ),
 )
 
-_LIMITS = (
+_SAVED = (  # what a preset may hold as well
     option(
         "--stop",
         "Run",
@@ -206,6 +206,10 @@ _LIMITS = (
         r"End before this text, taken as it is; in bash a line break is $'\n'. [several; they replace the preset's]",
         multiple=True,
     ),
+)
+
+_LIMITS = (
+    *_SAVED,
     option("--stop-inclusive", "Run", None, "Keep the stop text at the end of the output."),
     option("--ignore-end", "Run", None, "Go on where the model ends its text."),
     option("--time-limit", "Run", _seconds, "End when so much time has passed. [greater than 0]", metavar="SECONDS"),
@@ -231,6 +235,12 @@ _LIMITS = (
         metavar="BITS",
     ),
 )
+
+
+def preset_options(function: Function) -> Function:
+    """Everything that a preset may hold and a flag may say: --preset, the pipeline, the length and the stop strings."""
+    decorated: Function = pipeline_options(all_of(*_SAVED)(function))
+    return decorated
 
 
 def prompt_options(function: Function) -> Function:

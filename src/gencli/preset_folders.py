@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gencli.errors import unknown
+from gencli.errors import RunError, UsageError, unknown
 from gencli.shipped import folder
 
 ENDINGS = (".yaml", ".yml")
+LONGEST_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,59 @@ def find_preset(name_or_path: str | os.PathLike[str], *, base: Path | None = Non
     if not _exists(path):
         raise unknown("preset file", word[:200], (os.path.join(os.path.dirname(word), each.name) for each in _files(path.parent)), where)
     return path
+
+
+def place_of(name: str) -> Path:
+    """Where a preset of the user's under this name lies, or would lie; raises `UsageError` where it is no name."""
+    if is_path(name) or name.startswith((".", "-")) or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME or name != name.strip():
+        example = "letters, digits, - and _, such as my-chat"
+        raise UsageError(f"a preset's name is {example}, not {name[:LONGEST_NAME]!r}; for a file elsewhere give -o FILE.")
+    place = user_folder()
+    return next((path for path in _files(place) if path.stem == name), place / f"{name}.yaml")
+
+
+def save(path: Path, text: str, *, force: bool) -> None:
+    """Write a preset whole or not at all, and over a file that is there only with `force`.
+
+    The user's own folder is made where it is missing. Raises `UsageError` where the file is there,
+    `RunError` where it cannot be written.
+    """
+    path = Path(os.path.realpath(path)) if force else path  # what a link leads to, not the link
+    try:
+        if path.parent == user_folder():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            (os.replace if force else _link)(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; --force writes over it.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise RunError(f"cannot write to {path}: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _link(source: str, target: Path) -> None:
+    """Give a written file its name, unless that name is taken; where a file system has no links, look first."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        os.rename(source, target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _files(place: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gencli.errors import UsageError
 
@@ -105,21 +105,28 @@ def shown(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "preset") -> str:
     """The text of a small UTF-8 file; a `UsageError` says what is wrong with it otherwise."""
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            return decoded(file, str(path), what)
     except (OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"the preset {path} cannot be read: {reason}.") from None
+        raise UsageError(f"the {what} {path} cannot be read: {reason}.") from None
+
+
+def decoded(file: BinaryIO, where: str, what: str) -> str:
+    """The rest of an open file as text, if it is small and UTF-8; a `UsageError` says so otherwise."""
+    data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise UsageError(f"{path} holds more than {LARGEST:,} bytes; that is no preset.")
+        raise UsageError(f"{where} holds more than {LARGEST:,} bytes; that is no {what}.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: byte {error.start} is not UTF-8 text.") from None
+        raise UsageError(f"{where}, line {line}: byte {error.start} is not UTF-8 text.") from None
 
 
 def parse(text: str, where: str) -> Node | None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gencli.errors import RunError, UsageError, unknown
+from gencli.importers import stage_of
+from gencli.importers.transformers import wishes
 from gencli.preset import DEFAULTS, Preset, StageSettings, Value
 from gencli.preset_reading import check_knob, plain
 from gencli.preset_yaml import parse, scalar, shown
@@ -19,9 +21,6 @@ from gencli.registry import find, names
 from gencli.stages import Knob, knobs, spellings
 
 ENVIRONMENT = "environment"  # how the origin of a value from an environment variable begins
-# what transformers applies, in its order; the second part only where it samples
-ALWAYS_APPLIED = ("repetition_penalty", "no_repeat_ngram_size", "min_new_tokens")
-SAMPLING = ("temperature", "top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 # what --set takes: stage=value, stage.knob=value, stage#2.knob=value
 SET = re.compile(r"(?P<stage>[^=.#]*)(#(?P<number>[0-9]{1,6}))?(\.(?P<knob>[^=]*))?=(?P<text>.*)", re.DOTALL)
@@ -71,26 +70,21 @@ def changed(preset: Preset, sets: Sequence[Value], only: Value | None = None) ->
 def from_generation_config(config: Mapping[str, Any]) -> Preset:
     """The pipeline that a checkpoint recommends, in transformers' order.
 
-    Only what the file names counts (not transformers' own defaults, such as a top_k of 50), and neutral
-    values are left out. `do_sample: false` is temperature 0; an absent `do_sample` does not forbid sampling.
+    Only what the file names counts (not transformers' own defaults, such as a top_k of 50), neutral
+    values are left out, and so is what gencli has no stage for. `do_sample: false` is temperature 0; an
+    absent `do_sample` does not forbid sampling.
     """
-    wanted: dict[str, Any] = {name: config.get(name) for name in (*ALWAYS_APPLIED, *SAMPLING)}
-    if config.get("do_sample") is False:
-        wanted |= dict.fromkeys(SAMPLING) | {"temperature": 0}
-    pipeline = []
-    for key, value in wanted.items():
-        name = spellings()[key]
-        first = knobs(find("stages", name))[0]
-        if value is None:
-            continue
-        try:
-            checked = check_knob(name, first.name, value)
-        except (UsageError, OverflowError) as error:
-            hint = "name a preset, or a stage by its flag, to do without it"
-            raise RunError(f"the checkpoint's generation_config.json does not hold: {error} ({hint})") from None
-        if checked != first.neutral:
-            pipeline.append(StageSettings(name, ((first.name, Value(checked, "generation_config")),), "generation_config"))
-    return Preset(pipeline=tuple(pipeline))
+
+    def silent(sentence: str) -> None:
+        """`gencli presets import` names what is missing; a run just starts."""
+
+    try:
+        wanted = wishes(config, lambda key: "generation_config", lambda key: "", silent)
+        pipeline = [stage_of(wish, silent) for wish in wanted]
+    except (UsageError, OverflowError) as error:
+        hint = "name a preset, or a stage by its flag, to do without it"
+        raise RunError(f"the checkpoint's generation_config.json does not hold: {error} ({hint})") from None
+    return Preset(pipeline=tuple(filter(None, pipeline)))
 
 
 def value_of(knob: Knob, text: str, label: str) -> Any:

@@ -1,4 +1,4 @@
-"""`gencli presets list | show | check`."""
+"""`gencli presets list | show | check | save | import`."""
 
 from __future__ import annotations
 
@@ -111,3 +111,56 @@ def test_check_has_three_answers(run, tmp_path):
     assert (code, out) == (2, warned)
     assert "bad.yaml, line 2: there is no stage 'topp'. Did you mean 'top_p'?" in err
     assert "there is no preset file 'none.yaml'" in err
+
+
+def test_save_keeps_the_flags_just_typed(run, mine):
+    assert run("save", "calm", "--temperature", "0.7", "--top-p", "0.9", "--stop", "X", "--description", "Calm.") == (0, "", "")
+    saved = Preset.load("calm")
+    assert [(name, stage) for name, stage in saved.stages()] == Preset.loads("pipeline: [temperature: 0.7, top_p: 0.9]").stages()
+    assert (saved.description, saved.get("stop")) == ("Calm.", ("X",))
+    assert [each.name for each in mine.iterdir()] == ["calm.yaml"]
+    before = (mine / "calm.yaml").read_text()
+    with pytest.raises(UsageError, match=r"calm\.yaml is there already; --force writes over it"):
+        run("save", "calm", "--top-k", "3")
+    assert (mine / "calm.yaml").read_text() == before
+    run("save", "calm", "--preset", "calm", "--top-k", "3", "--force")
+    assert [name for name, _ in Preset.load("calm").stages()] == ["temperature", "top_k", "top_p"]
+    assert [each.name for each in mine.iterdir()] == ["calm.yaml"]
+
+
+def test_save_elsewhere_and_what_it_refuses(run, mine, tmp_path):
+    _, out, _ = run("save", "-o", "-", "--logit-bias", "a=-inf")
+    assert Preset.loads(out).stages() == Preset.loads("pipeline: [logit_bias: {a: -inf}]").stages()
+    run("save", "-o", "there.yaml", "--top-k", "3")
+    assert Preset.load(tmp_path / "there.yaml").stages()[0][1].k == 3
+    for words, said in [
+        (["x"], "there is nothing to save"),
+        (["--top-k", "3"], "needs a NAME for your folder or -o FILE"),
+        (["a/b", "--top-k", "3"], "a preset's name is letters"),
+        (["../b", "--top-k", "3"], "a preset's name is letters"),
+        (["b.yaml", "--top-k", "3"], "a preset's name is letters"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            run("save", *words)
+    assert list(mine.iterdir()) == []
+    assert "means yours from now on" in run("save", "chat", "--top-k", "3")[2]
+
+
+def test_import_from_a_file_a_command_line_and_into_the_folder(run, tmp_path):
+    (tmp_path / "conf.json").write_text('{"do_sample": true, "top_k": 7, "num_beams": 2}')
+    code, out, err = run("import", "conf.json")
+    assert code == 0
+    assert Preset.loads(out).stages() == Preset.loads("pipeline: [top_k: 7]").stages()
+    assert "gencli: warning: num_beams 2: gencli draws one token at a time" in err
+    assert "# differs: num_beams 2" in out
+    assert run("import", "--strict", "conf.json", "--name", "not")[:2] == (3, "")
+    _, out, err = run("import", "--", "llama-cli", "--temp", "0.5", "--samplers", "top_k;temperature")
+    assert Preset.loads(out).stages() == Preset.loads("pipeline: [top_k: 40, temperature: 0.5]").stages()
+    assert err == ""
+    (tmp_path / "Modelfile").write_text("FROM x\nPARAMETER temperature 0.5")
+    assert run("import", "Modelfile", "--name", "mario")[1] == ""
+    assert [name for name, _ in Preset.load("mario").stages()] == ["top_k", "top_p", "temperature"]
+    with pytest.raises(UsageError, match="there is no preset 'not'"):
+        Preset.load("not")
+    with pytest.raises(UsageError, match="the file none cannot be read"):
+        run("import", "none")

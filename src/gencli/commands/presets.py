@@ -1,17 +1,24 @@
-"""`gencli presets`: what presets there are, what is in one, whether a file is one. Knows no model."""
+"""`gencli presets`: list, show and check presets, keep what was typed as one, take one over from elsewhere. Knows no model."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, Group, Name, OneOf
-from gencli.options import ENVIRONMENT_NOTE, SETTINGS, complete_presets, settings_from, stage_options
+from gencli.options import ENVIRONMENT_NOTE, SETTINGS, complete_presets, preset_options, settings_from, stage_options
 from gencli.registry import names
+
+if TYPE_CHECKING:
+    from gencli.importers import Imported
+    from gencli.terminal import Messages
 
 LIST_EXAMPLES = """\b
 Examples:
@@ -31,11 +38,27 @@ Examples:
   gencli presets check ./mine.yaml
   gencli presets check --strict configs/presets/*.yaml
 """
+SAVE_EXAMPLES = f"""\b
+Examples:
+  gencli presets save my-chat --temperature 0.7 --top-p 0.9 --description "Calmer than chat."
+  gencli presets save my-code --preset code --top-k 10 --stop "def " --force
+  gencli presets save -o ./mine.yaml --pipeline top_p,temperature --top-p 0.95 --temperature 1.4
+
+{ENVIRONMENT_NOTE}
+"""
+IMPORT_EXAMPLES = """\b
+Examples:
+  gencli presets import checkpoints/fable-9m/generation_config.json
+  gencli presets import Modelfile --from ollama --name mario
+  gencli presets import -- llama-cli --temp 0.7 --top-k 20 --samplers "top_k;top_p;temperature"
+  echo 'llama-server --min-p 0.1 --temp 1.2' | gencli presets import - -o ./hot.yaml
+"""
+FORCE = click.option("--force", is_flag=True, help="Write over a preset that is there.")
 
 
 @click.group(cls=Group)
 def presets() -> None:
-    """Settings under a name: list them, show one, check a file."""
+    """Settings under a name: list, show, check, save and import them."""
 
 
 @presets.command("list", cls=Command, epilog=LIST_EXAMPLES)
@@ -104,7 +127,7 @@ def show(context: click.Context, /, preset: str, resolved: bool, form: str, **_:
 def check(context: click.Context, files: tuple[str, ...], strict: bool) -> None:
     """Whether files are presets.
 
-    Warns of stages that do nothing.
+    Warns of stages that do nothing, and of orders, windows and values that are hardly meant.
     Exit code 0: every one parses; 2: one does not; 3: with --strict, there are warnings.
     """
     from gencli.linting import warnings
@@ -124,3 +147,130 @@ def check(context: click.Context, files: tuple[str, ...], strict: bool) -> None:
         name = visible(word, on_one_line=True)
         output.write("".join(f"{name}: {visible(line, on_one_line=True)}\n" for line in found) or f"{name}: no warnings\n")
     context.exit(2 if broken else 3 if strict and warned else 0)
+
+
+@presets.command("save", cls=Command, epilog=SAVE_EXAMPLES)
+@click.argument("name", required=False)
+@click.option("--description", default="", help="What the preset is for, in a sentence.")
+@click.option("--output", "-o", "path", metavar="FILE", help="Write it there instead of into your folder; - is stdout.")
+@FORCE
+@preset_options
+@click.pass_context
+def save_preset(context: click.Context, /, name: str | None, description: str, path: str | None, force: bool, **_: Any) -> None:
+    """The flags just typed, kept as a preset.
+
+    NAME goes into your folder, where --preset finds it. A preset that is there is never written over without --force.
+    """
+    from dataclasses import replace
+
+    from gencli.settings import resolve
+    from gencli.terminal import Messages
+
+    if (name is None) == (path is None):
+        raise UsageError("presets save needs a NAME for your folder or -o FILE for a file elsewhere, one of both.")
+    found = resolve(settings_from(context))
+    if not (found.pipeline or found.settings or found.path):
+        raise UsageError("there is nothing to save; give flags such as --temperature 0.8, or a --preset to start from.")
+    preset = replace(found, description=_sentence(description) or found.description)
+    preset.stages()  # a value out of range is told before anything is written
+    _deliver(preset.dumps(), name, path, force, Messages())
+
+
+class _Import(Command):
+    """A command that keeps what stands behind `--` apart: another program's command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta["words"], args = args[at + 1 :], args[:at]
+        return super().parse_args(ctx, args)
+
+
+def _programs() -> tuple[str, ...]:
+    return tuple(name.replace("llama_cpp", "llama.cpp") for name in names("importers"))
+
+
+@presets.command("import", cls=_Import, epilog=IMPORT_EXAMPLES)
+@click.argument("file", metavar="[FILE|-]", required=False, type=click.Path(allow_dash=True))
+@click.option("--from", "program", type=OneOf("auto", *_programs()), default="auto", help="Whose settings they are. [default: auto]")
+@click.option("--name", help="Keep it in your folder under this name.")
+@click.option("--output", "-o", "path", metavar="FILE", help="Write it there instead of to stdout.")
+@click.option("--description", default="", help="What the preset is for, in a sentence.")
+@click.option("--strict", is_flag=True, help="Write nothing and end with exit code 3 where the preset would draw otherwise.")
+@FORCE
+@click.pass_context
+def import_preset(
+    context: click.Context,
+    /,
+    file: str | None,
+    program: str,
+    name: str | None,
+    path: str | None,
+    description: str,
+    strict: bool,
+    force: bool,
+) -> None:
+    """Another program's settings, as a preset that draws from the same distribution.
+
+    Reads a llama.cpp command line (also behind --), a transformers generation_config.json or an ollama
+    Modelfile, with that program's own defaults and order. What no preset can say is named on stderr and in the file.
+    """
+    from gencli.importers import carry, recognised, sources
+    from gencli.terminal import Messages
+
+    if name and path:
+        raise UsageError("--name and -o both say where to write; give one of them.")
+    where, text = _foreign(file, context.meta.get("words"))
+    importer = recognised(text, where) if program == "auto" else sources()[program]
+    imported = carry(importer.read(text, where), _sentence(description) or f"Imported from {importer.name}.")
+    messages = Messages()
+    _tell(imported, messages)
+    if strict and imported.lost:
+        context.exit(3)
+    _deliver(imported.dumps(), name, path or (None if name else "-"), force, messages)
+
+
+def _foreign(file: str | None, words: list[str] | None) -> tuple[str, str]:
+    """Where foreign settings come from, in words, and their text."""
+    from gencli.preset_yaml import decoded, read_text
+
+    if words is not None:
+        if file:
+            raise UsageError(f"give a file ({file}) or a command line behind --, not both.")
+        return "the command line behind --", shlex.join(words)
+    if file and file != "-":
+        return file, read_text(Path(file), "file")
+    if sys.stdin is None or (file is None and sys.stdin.isatty()):
+        raise UsageError("there is nothing to import; give a FILE, - for stdin, or a command line behind --.")
+    return "stdin", decoded(sys.stdin.buffer, "stdin", "settings file")
+
+
+def _tell(imported: Imported, messages: Messages) -> None:
+    for sentence in imported.lost:
+        messages.warning(sentence)
+    if imported.aside and messages.terminal:
+        messages.line(f"left aside, as no matter of a preset: {', '.join(imported.aside)}")
+
+
+def _sentence(description: str) -> str:
+    """A description that YAML can hold; raises `UsageError` for bytes that are no text."""
+    if any("\ud800" <= each <= "\udfff" for each in description):
+        raise UsageError("--description is not UTF-8 text.")
+    return description
+
+
+def _deliver(text: str, name: str | None, path: str | None, force: bool, messages: Messages) -> None:
+    """Write a preset into the user's folder, to a file, or (-) to stdout."""
+    from gencli.preset_folders import place_of, save
+    from gencli.shipped import folder
+    from gencli.terminal import Output, visible
+
+    if path == "-":
+        Output().write(text)
+        return
+    target = place_of(name) if name is not None else Path(path or "")
+    save(target, text, force=force)
+    if name is not None and (folder("configs") / "presets" / f"{name}.yaml").exists():
+        messages.warning(f"--preset {name} means yours from now on, no longer the shipped one.")
+    if messages.terminal:
+        messages.line(f"wrote {visible(str(target), on_one_line=True)}" + (f"; use it as --preset {name}" if name else ""))

@@ -1,0 +1,3 @@
+"""How large the random distributions are that the tests of importers compare."""
+
+ROWS, SIZE, PROMPT, STEPS = 200, 60, 5, 9
