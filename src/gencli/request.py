@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gencli.prompting import Prompt
     from gencli.variations import Variation
 
+PATIENCE = 1.0  # seconds of compiling that nobody needs to be told of: what is in the cache is there sooner
 SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
 MANY_ROWS = 64  # samples at once that make even such a step worth a second thread
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
@@ -41,12 +42,21 @@ class Request:
 
     def load(self) -> Session:
         """The session; this is where torch comes in."""
+        from gencli import compiled
         from gencli.loading import load
 
         params = self.params
         small = self.checkpoint_bytes < SMALL_CHECKPOINT and params.get("samples", 1) < MANY_ROWS
         threads = params["threads"] or (1 if small else None)
         session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=threads)
+        if not compiled.ready(PATIENCE):
+            from gencli.progress import Progress
+            from gencli.terminal import Messages
+
+            progress = Progress(Messages(params.get("quiet", False)))
+            progress("compiling the extra `fast` for this processor, once; this takes some seconds")
+            compiled.ready()
+            progress.clear()
         gc.freeze()  # what was imported stays: no later collection needs to walk it
         gc.enable()
         return session

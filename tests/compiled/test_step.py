@@ -137,3 +137,9 @@ def test_what_is_no_number_shows() -> None:
     logits = model._step.run(x, cache, angles)
     assert logits[0].isfinite().all()
     assert logits[1].isnan().all()
+
+
+def test_what_was_begun_to_compile_can_be_waited_for() -> None:
+    compiled.compile_meanwhile("float32")
+    assert compiled.ready()
+    assert compiled.ready(0)

@@ -41,6 +41,9 @@ def product(kind: str, weight: Tensor, scales: Tensor | None = None, bias: Tenso
     return Product(weights(kind, weight, scales, bias))
 
 
+_threads: list[threading.Thread] = []
+
+
 def compile_meanwhile(kind: str) -> None:
     """Have the code ready soon, while a checkpoint is read."""
 
@@ -50,4 +53,16 @@ def compile_meanwhile(kind: str) -> None:
 
             code(kind)
 
-    threading.Thread(target=work, name="gencli-compile", daemon=True).start()
+    thread = threading.Thread(target=work, name="gencli-compile", daemon=True)
+    thread.start()
+    _threads.append(thread)
+
+
+def ready(seconds: float | None = None) -> bool:
+    """Whether everything that was begun is compiled; waits for it, `seconds` a piece at most."""
+    while _threads:
+        _threads[0].join(seconds)
+        if _threads[0].is_alive():
+            return False
+        _threads.pop(0)
+    return True
