@@ -1,12 +1,13 @@
 """What the extra `fast` adds: products, and whole decode steps, compiled for this processor. Knows no model; loads Numba only when asked.
 
-`products(kind)` compiles once per machine and keeps the code in Numba's cache; a program is a list of
+What a kind of weights needs is compiled once a machine and kept in Numba's cache. A program is a list of
 instructions that a team of threads carries out without going back to Python.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,16 @@ def available() -> bool:
     return team() is not None
 
 
-def product(kind: str, weight: Tensor, scales: Tensor | None = None, bias: Tensor | None = None) -> Product:
-    """x (N, in) float32 -> (N, out) float32 for `weight` (out, in) of this kind; `scales` and `bias` (out,) are float32."""
+def product(
+    kind: str, weight: Tensor, scales: Tensor | None = None, bias: Tensor | None = None, many: Callable[[Tensor], Tensor] | None = None
+) -> Product:
+    """x (N, in) float32 -> (N, out) float32 for `weight` (out, in) of this kind; `scales` and `bias` (out,) are float32.
+
+    `many` computes the same, faster where N is large.
+    """
     from gencli.compiled.program import Product, weights
 
-    return Product(weights(kind, weight, scales, bias))
+    return Product(weights(kind, weight, scales, bias), many)
 
 
 _threads: list[threading.Thread] = []

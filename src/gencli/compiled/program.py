@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from gencli.compiled.slots import ACTIVATIONS, LEAST_OUTPUTS, NORMS, PART, TOGET
 BLOCK_BYTES = 1 << 16  # of weights a ticket: some microseconds of work
 ALIGNED = 4096  # bytes that threads' own memory is set apart by
 WORTH_THREADS = 1 << 16  # multiplications
+MANY_ROWS = 32
 
 Ints = npt.NDArray[np.int64]
 
@@ -190,13 +191,15 @@ def _scratch(size: int) -> Tensor:
 
 
 class Product:
-    """x (N, inputs) float32 -> (N, outputs) float32: one instruction by itself."""
+    """x (N, inputs) float32 -> (N, outputs) float32: one instruction by itself, or `many` where that is faster at many rows."""
 
-    def __init__(self, held: Weights) -> None:
-        self.held = held
+    def __init__(self, held: Weights, many: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.held, self._many = held, many
         self._table = Table(held.kind, [multiply(held)])
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._many is not None and len(x) > MANY_ROWS:
+            return self._many(x)
         x = x.contiguous()
         result = x.new_empty(len(x), self.held.outputs)
         few = x.numel() * self.held.outputs < WORTH_THREADS

@@ -35,12 +35,12 @@ class Float32:
     def linear(self, weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
         weight = weight.float()
         bias = bias.float() if bias is not None else None
-        if self._fast:
-            return compiled.product("float32", weight, None, bias)
+        product: Callable[[Tensor], Tensor] = partial(F.linear, weight=weight, bias=bias)
         if self._onednn and weight.numel() >= WORTH_ONEDNN:
             # rows side by side are read a quarter faster than a transposed view: worth one copy
-            return partial(_onednn, weight.contiguous(), bias)
-        return lambda x: F.linear(x, weight, bias)
+            weight = weight.contiguous()
+            product = partial(_onednn, weight, bias)
+        return compiled.product("float32", weight, None, bias, product) if self._fast else product
 
 
 def _onednn(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
