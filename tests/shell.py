@@ -29,7 +29,7 @@ class Shell:
         keep = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith(("GENCLI_", "XDG_", "LC_", "LANG", "NO_COLOR", "FORCE_COLOR"))
+            if not key.startswith(("GENCLI_", "XDG_", "LC_", "LANG", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"))
         }
         self.env = {**keep, "HOME": str(folder / "home"), "TERM": "xterm-256color"}
         self.command = str(COMMAND)
