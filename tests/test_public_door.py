@@ -27,6 +27,7 @@ EXPORTED = [
     "Preset",
     "Reach",
     "Replayed",
+    "Retracted",
     "RunError",
     "Score",
     "ScoredChoice",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gencli.errors import GencliError, RunError, UsageError
-    from gencli.events import Candidate, Event, Finished, Hashed, Logits, StageReport, Started, Token
+    from gencli.events import Candidate, Event, Finished, Hashed, Logits, Retracted, StageReport, Started, Token
     from gencli.generation import Options, run
     from gencli.lesson import (
         apply_repetition_penalty,
@@ -36,7 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("GencliError", "RunError", "UsageError"),
-    "events": ("Candidate", "Event", "Finished", "Hashed", "Logits", "StageReport", "Started", "Token"),
+    "events": ("Candidate", "Event", "Finished", "Hashed", "Logits", "Retracted", "StageReport", "Started", "Token"),
     "generation": ("Options", "run"),
     "lesson": (
         "apply_repetition_penalty",
@@ -74,6 +74,7 @@ __all__ = [
     "Preset",
     "Reach",
     "Replayed",
+    "Retracted",
     "RunError",
     "Score",
     "ScoredChoice",

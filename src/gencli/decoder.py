@@ -138,10 +138,10 @@ class Decoder:
             first = end
 
     def rewind(self, length: int, row: int | None = None) -> None:
-        """Forget the tokens at `length` and after it, in one row or in all; at least one must stay. The next `step` goes on from there."""
+        """Forget the tokens at `length` and after it, in one row or in all. The next `step` goes on from there."""
         for number in range(self.rows) if row is None else (row,):
             ids = self._ids[number]
-            if not 1 <= length <= len(ids):
+            if not 0 <= length <= len(ids):
                 raise UsageError(f"a sequence of {len(ids)} tokens cannot be rewound to {length}.")
             moved = self._start(length) != self._start(len(ids))
             del ids[length:]

@@ -137,6 +137,19 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Retracted:
+    """A sample went back: its tokens from step `to_step` on are void, and those steps are drawn once more.
+
+    Their text was held back, so nothing that was told is taken back. `reason` says why, in words.
+    """
+
+    event = "retract"
+    sample: int
+    to_step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A sample ended. `text` is what was still held back; `stop` which stop string, end token or gate it was.
 
@@ -157,8 +170,8 @@ class Finished:
     kl: float | None = None
 
 
-Event = Started | Hashed | Token | Finished
-EVENTS = (Started, Hashed, Token, Finished)
+Event = Started | Hashed | Token | Retracted | Finished
+EVENTS = (Started, Hashed, Token, Retracted, Finished)
 SHAPES = frozenset((*EVENTS, Candidate, StageReport, Logits))
 LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits"})  # fields that are absent where they are None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gencli.events import Event, Finished, Started, Token
+from gencli.events import Event, Finished, Retracted, Started, Token
 
 
 @dataclass
@@ -34,6 +34,8 @@ def gathered(events: Iterable[Event], tell: Callable[[Event], object] = lambda e
         if isinstance(event, Started):
             started = event
             found = {number: Written(number) for number in range(event.first_sample, event.first_sample + event.samples)}
+        elif isinstance(event, Retracted):
+            del found[event.sample].ids[event.to_step :], found[event.sample].entropies[event.to_step :]
         elif isinstance(event, Token | Finished):
             sample = found[event.sample]
             sample.pieces.append(event.text)

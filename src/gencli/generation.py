@@ -10,7 +10,7 @@ from typing import Any
 
 from gencli.detokeniser import Detokeniser, decode
 from gencli.errors import UsageError
-from gencli.events import VERSION, Event, Finished, Started, Token
+from gencli.events import VERSION, Event, Finished, Retracted, Started, Token
 from gencli.loading import Session
 from gencli.memory import Memory
 from gencli.observation import BITS, Detail, observe
@@ -58,7 +58,7 @@ class Options:
 def run(
     session: Session, prompt: str | Prompt | Sequence[int], preset: Preset | None = None, options: Options | None = None
 ) -> Iterator[Event]:
-    """Generate: a `Started`, then the `Token`s and one `Finished` of every sample.
+    """Generate: a `Started`, then the `Token`s, some of them `Retracted`, and one `Finished` of every sample.
 
     The prompt is a text, a `Prompt`, or token ids, which are taken as they are.
 
@@ -78,6 +78,8 @@ def run(
             going = []
             for row, sample in enumerate(samples):
                 yield sample.token(step, row)
+                if row in step.retracted:
+                    yield sample.retract(step.retracted[row])
                 if sample.reason:
                     yield sample.finish()
                 else:
@@ -193,33 +195,63 @@ class _Sample:
     def __init__(self, plan: _Plan, options: Options, number: int) -> None:
         self.plan, self.detail, self.number, self.tells_entropy = plan, options.detail, number, options.entropy
         self.memory = Memory(plan.prompt_ids, plan.started.seed, number)
-        self.detokeniser = Detokeniser(plan.vocabulary, special=options.special, at_start=plan.at_start)
-        self.stopping = Stopping(plan.limits, plan.vocabulary.end_ids, plan.room, time.monotonic())
+        self.special, self.began = options.special, time.monotonic()
+        self.step = 0  # how many tokens were told and not taken back
+        self.held: list[tuple[int, str]] = []  # text by step that its token may still take back
+        self._begin()
         self.reason: str | None = None
         self.stop: str | None = None
         self.times: tuple[float, float] | None = None  # of the first and the latest token
-        self.surprisals: list[float] = []
-        self.divergences: list[float] = []
+        self.figures: dict[int, tuple[float, float]] = {}  # surprisal and divergence by step, in bits
+
+    def _begin(self) -> None:
+        plan = self.plan
+        self.detokeniser = Detokeniser(plan.vocabulary, special=self.special, at_start=plan.at_start)
+        self.stopping = Stopping(plan.limits, plan.vocabulary.end_ids, plan.room, self.began)
 
     def token(self, step: Step, row: int) -> Token:
         """The event of this row's drawn token."""
         now = time.monotonic()
         self.times = (self.times[0] if self.times else now, now)
+        at, self.step = self.step, self.step + 1
         token_id, vocabulary = step.ids[row], self.plan.vocabulary
         measures: dict[str, Any] = {}
         if step.passed is not None and self.detail is not None:
             measures = observe(step.passed, row, token_id, self.plan.pipeline, vocabulary, self.detail, self.memory)
-            self.surprisals.append(-measures["raw_logprob"] * BITS)
-            self.divergences.append(measures["stages"][-1].kl if measures["stages"] else 0.0)
+            self.figures[at] = -measures["raw_logprob"] * BITS, measures["stages"][-1].kl if measures["stages"] else 0.0
         elif self.tells_entropy:
             measures = {"entropy": step.entropies[row]}
+        text = ""
+        if row not in step.retracted:
+            text, self.reason, self.stop = self._read(token_id, *self._gauged(step, row))
+            if step.held is not None:
+                text = self._certain(at, text, self.step if self.reason else step.held[row])
+        return Token(self.number, at, token_id, text, vocabulary.token_bytes[token_id], **measures)
+
+    def _read(self, token_id: int, prob: float | None = None, entropy: float | None = None) -> tuple[str, str | None, str | None]:
+        """The text that this token releases, the reason if it ends the sample, and which stop string, token or gate it was."""
+        vocabulary = self.plan.vocabulary
         ends = token_id in vocabulary.end_ids and not self.plan.limits.ignore_end
         # the token that ends a text is no part of it, unless it is special and asked for
         text = "" if ends and token_id not in vocabulary.special_ids else self.detokeniser.push(token_id)
-        text, self.reason, self.stop = self.stopping.push(token_id, text, *self._gauged(step, row))
-        if self.reason == "end_token":
-            self.stop = vocabulary.text(token_id)
-        return Token(self.number, self.memory.step - 1, token_id, text, vocabulary.token_bytes[token_id], **measures)
+        text, reason, stop = self.stopping.push(token_id, text, prob, entropy)
+        return text, reason, vocabulary.text(token_id) if reason == "end_token" else stop
+
+    def _certain(self, at: int, text: str, held: int) -> str:
+        """Text that no step before `held` can take back any more, this step's `text` among it."""
+        texts = [*self.held, (at, text)]
+        self.held = [each for each in texts if each[0] >= held]
+        return "".join(text for step, text in texts if step < held)
+
+    def retract(self, reason: str) -> Retracted:
+        """Go back to where the memory went."""
+        self.step = to = self.memory.step
+        self.held = [each for each in self.held if each[0] < to]
+        self.figures = {step: each for step, each in self.figures.items() if step < to}
+        self._begin()
+        for token_id in self.memory.ids[self.memory.prompt_length :]:
+            self._read(token_id)
+        return Retracted(self.number, to, reason)
 
     def _gauged(self, step: Step, row: int) -> tuple[float | None, float | None]:
         """Probability and entropy (bits) of the draw, as far as a gate asks; the same numbers whatever is traced."""
@@ -229,18 +261,18 @@ class _Sample:
 
     def finish(self, reason: str | None = None) -> Finished:
         """The last event of this sample, with the text that was held back."""
-        new = self.memory.step
+        new, figures = self.step, self.figures.values()
         first, last = self.times or (None, None)
-        measured = len(self.surprisals) == new > 0  # a mean over some of the tokens would mislead
+        measured = len(figures) == new > 0  # a mean over some of the tokens would mislead
         return Finished(
             sample=self.number,
-            text=self.stopping.flush(self.detokeniser.flush()),
+            text="".join(text for _, text in self.held) + self.stopping.flush(self.detokeniser.flush()),
             reason=reason or self.reason or "interrupted",
             stop=self.stop,
             prompt_tokens=len(self.plan.prompt_ids),
             new_tokens=new,
             seconds_to_first_token=None if first is None else first - self.plan.since,
             tokens_per_second=(new - 1) / (last - first) if first and last and last > first else None,
-            surprisal=sum(self.surprisals) / new if measured else None,
-            kl=sum(self.divergences) / new if measured else None,
+            surprisal=sum(surprisal for surprisal, _ in figures) / new if measured else None,
+            kl=sum(divergence for _, divergence in figures) / new if measured else None,
         )

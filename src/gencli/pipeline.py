@@ -24,6 +24,7 @@ class Pipeline:
         self.names = tuple(name for name, _ in stages)
         self.stages = tuple(_placed(stage, at) for at, (_, stage) in enumerate(stages))
         self._listeners = tuple(stage for stage in self.stages if hasattr(stage, "drawn"))
+        self._rewinders = tuple(stage for stage in self.stages if hasattr(stage, "rewind"))
 
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         """What is left after every stage."""
@@ -55,6 +56,19 @@ class Pipeline:
             logprob = min(0.0, final.logit(row, token_id) - totals[row])
             for stage in self._listeners:
                 stage.drawn(token_id, logprob, memory)
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether a stage may take drawn tokens back."""
+        return bool(self._rewinders)
+
+    def held(self, memory: Memory) -> int:
+        """The first step whose token a stage may still take back; the memory's own step where none may."""
+        return min((stage.held(memory) for stage in self._rewinders), default=memory.step)
+
+    def rewind(self, memory: Memory) -> str | None:
+        """Let the stages take the memory back to where what was drawn since must not stand: why, or None."""
+        return next((why for stage in self._rewinders if (why := stage.rewind(memory)) is not None), None)
 
 
 def _placed(stage: Any, at: int) -> Any:

@@ -95,7 +95,7 @@ class Preset:
         `{"name", "description", "path", "pipeline": [{"stage", "origin", "knobs": {name: {"value",
         "origin"}}}], "settings": {name: {"value", "origin"}}}`. With `bound`, the pipeline's stages bound
         to a vocabulary, knobs hold their values (ids instead of text), and "bound" what else a stage
-        learned from it. -inf, which JSON lacks, is "-inf". `from_dict` is the way back.
+        learned from it and compares by. -inf, which JSON lacks, is "-inf". `from_dict` is the way back.
         """
         given = dict(self.settings)
         stages: Sequence[Stage | None] = bound or [None] * len(self.pipeline)
@@ -137,7 +137,8 @@ def _all_knobs(settings: StageSettings) -> dict[str, Value]:
 def _stage_dict(settings: StageSettings, bound: Stage | None) -> dict[str, Any]:
     values = {name: value if bound is None else Value(getattr(bound, name), value.origin) for name, value in _all_knobs(settings).items()}
     known = {name: _value_dict(value) for name, value in values.items()}
-    learned = {} if bound is None else {each.name: _json(getattr(bound, each.name)) for each in fields(bound) if not each.metadata}  # type: ignore[arg-type]
+    others = () if bound is None else fields(bound)  # type: ignore[arg-type]
+    learned = {each.name: _json(getattr(bound, each.name)) for each in others if not each.metadata and each.compare}
     more = {"bound": learned} if learned else {}
     return {"stage": settings.stage, "origin": settings.origin, "knobs": known, **more}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.errors import GencliError, RunError, UsageError, shown
-from gencli.events import Event, Started, Token
+from gencli.events import Event, Retracted, Started, Token
 from gencli.memory import DRAW, Memory
 from gencli.pipeline import Pipeline
 from gencli.preset import Preset
@@ -76,6 +76,8 @@ def replay_trace(
             if event.sample not in walks:
                 walks[event.sample] = _Walk(plan, event.sample)
             yield walks[event.sample].step(event)
+        elif isinstance(event, Retracted) and event.sample in walks:
+            walks[event.sample].retract(event.to_step)
     if plan is None:
         raise RunError("the trace holds no start of a run.")
 
@@ -132,7 +134,8 @@ def _bound(preset: Preset, vocabulary: Vocabulary | None) -> Pipeline:
     stages = []
     for settings in preset.pipeline:
         stage = settings.build()
-        if settings.bound is None and hasattr(stage, "bind"):
+        # what takes tokens back needs their texts, which no trace keeps
+        if hasattr(stage, "bind") and (settings.bound is None or hasattr(stage, "rewind")):
             if vocabulary is None:
                 raise UsageError(f"{settings.stage} needs the checkpoint's tokens, and the trace's checkpoint is not there; name one.")
             stage = stage.bind(vocabulary)
@@ -234,6 +237,14 @@ class _Walk:
             prob=_bounds(worlds, token_id),
             unrecorded=max(world.others for world in worlds),
         )
+
+    def retract(self, to_step: int) -> None:
+        """Go back to where the recorded run went, and let the stages that take tokens back ban what they did."""
+        if not 0 <= to_step <= self.memory.step:
+            raise RunError(f"the trace, sample {self.sample}: it goes back to step {str(to_step)[:40]} from step {self.memory.step}.")
+        self.plan.pipeline.rewind(self.memory)
+        if self.memory.step > to_step:
+            self.memory.rewind(to_step)
 
     def _record(self, token: Token) -> Record:
         where = f"the trace, sample {self.sample}, step {str(token.step)[:40]}"

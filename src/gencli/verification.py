@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gencli.errors import RunError, UsageError
-from gencli.events import Event, Finished, Hashed, Started, Token
+from gencli.events import Event, Finished, Hashed, Retracted, Started, Token
 from gencli.fingerprint import Fingerprint, checkpoint_files
 from gencli.generation import Options, run
 from gencli.loading import Session
@@ -99,6 +99,8 @@ def _compare(again: Iterable[Event], recorded: _Recorded, tolerance: float) -> t
     same, largest = 0, 0.0
     parted: list[Parting] = []
     for now in again:
+        if isinstance(now, Retracted) and now.sample in going:
+            going[now.sample].rewind(now.to_step)
         if not isinstance(now, Token) or now.sample not in going:
             continue
         then = recorded.next(now.sample)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gencli.events import Event, Finished, Started, Token, dumps, to_dict, without_logits
+from gencli.events import Event, Finished, Retracted, Started, Token, dumps, to_dict, without_logits
 from gencli.terminal import Output
 
 
@@ -31,6 +31,9 @@ class Json:
             self._samples[event.sample]["ids"].append(event.id)
             if self._tokens:
                 self._samples[event.sample]["tokens"].append(to_dict(without_logits(event)))
+        elif isinstance(event, Retracted):  # their text was held back: what was told stays
+            for key in ("ids", "tokens"):
+                del self._samples[event.sample].get(key, [])[event.to_step :]
         elif isinstance(event, Finished):
             self._texts[event.sample].append(event.text)
             self._samples[event.sample]["finish"] = to_dict(event)

@@ -162,6 +162,10 @@ class Stage(Protocol):
     the memory, `memory.note(self.slot, value)`, never in itself; when called, it may note what `drawn`
     will need of this step. `slot: int = 0` is a field that the
     pipeline sets to the stage's place, so that a stage standing twice has two notes.
+
+    A stage that may take tokens back has `held(memory) -> int`, the first step that is not certain yet, and
+    `rewind(memory) -> str | None`, asked after every token: it takes the memory back to the step to be
+    drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     """
 
     place: ClassVar[float]

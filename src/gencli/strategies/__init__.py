@@ -7,8 +7,8 @@ limits and no events.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -19,11 +19,17 @@ from gencli.memory import Memory
 @dataclass(frozen=True)
 class Step:
     """What one step drew: `ids`, one a row, out of `final`, what the pipeline left; `passed` holds the
-    candidates before the first stage and after each one where the trace was asked for, else it is None."""
+    candidates before the first stage and after each one where the trace was asked for, else it is None.
+
+    Rows in `retracted` went back to their memory's step after the draw, and it says why. `held` are the
+    first steps, one a row, whose tokens may still be taken back; None: all are certain.
+    """
 
     ids: list[int]
     passed: list[Candidates] | None
     final: Candidates
+    retracted: Mapping[int, str] = field(default_factory=dict)
+    held: list[int] | None = None
 
     @cached_property
     def entropies(self) -> list[float]:

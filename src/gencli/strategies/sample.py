@@ -15,7 +15,11 @@ from gencli.strategies import Step
 
 
 class Sample:
-    """Draws every row's next token by that row's own noise; temperature 0 makes it greedy."""
+    """Draws every row's next token by that row's own noise; temperature 0 makes it greedy.
+
+    Where a stage takes a row back, that step is drawn once more with the same noise, without what is
+    banned there by now: so a run is repeatable, and a sample is the same in any batch.
+    """
 
     def __init__(self, decoder: Decoder, pipeline: Pipeline, memories: Sequence[Memory], logits: Tensor) -> None:
         """`logits` (rows, vocabulary) are those after the prompt."""
@@ -35,11 +39,26 @@ class Sample:
         self.pipeline.drawn(final, ids, self.memories)
         for memory, token_id in zip(self.memories, ids, strict=True):
             memory.append(token_id)
-        self._logits, self._last = None, ids
-        return Step(ids, passed, final)
+        self._logits, self._last = None, list(ids)
+        if not self.pipeline.rewinds:
+            return Step(ids, passed, final)
+        retracted = self._rewound()
+        return Step(ids, passed, final, retracted, [self.pipeline.held(memory) for memory in self.memories])
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows only; the others' place in the cache is freed."""
         self.memories = [self.memories[row] for row in rows]
         self._last = [self._last[row] for row in rows]
         self.decoder.keep(rows)
+
+    def _rewound(self) -> dict[int, str]:
+        """The rows that the stages took back, and why; the decoder goes with them."""
+        retracted = {}
+        for row, memory in enumerate(self.memories):
+            if (why := self.pipeline.rewind(memory)) is not None:
+                retracted[row] = why
+                ids = memory.ids
+                # the next step reads the token before the place again, and draws there
+                self.decoder.rewind(len(ids) - 1, row)
+                self._last[row] = ids[-1]
+        return retracted
