@@ -14,6 +14,7 @@ from gencli.generation import Options, run
 from gencli.loading import Session, load
 from gencli.observation import Detail
 from gencli.preset import Preset
+from gencli.scores import ScoredToken
 
 STORY = "Once upon a time"
 
@@ -132,3 +133,47 @@ def test_what_stages_learned_goes_back_too(session: Session) -> None:
             surprises = [event.stages[-1].kept == 1, -event.logprob / 0.6931471805599453 <= limit + 1e-3]
             assert any(surprises)  # nothing beyond the limit that these tokens lead to
             limit -= 0.1 * (-event.logprob / 0.6931471805599453 - 3)
+
+
+def test_a_score_says_what_would_have_been_taken_back(session: Session) -> None:
+    from gencli.scoring import score
+
+    banning = Preset.loads('pipeline:\n  - banned_words: ["little girl"]\n')
+    tokens: list[ScoredToken] = []
+    score(session, " there was a little girl.", banning, prompt=STORY, told=tokens.append)
+    blocked = [token for token in tokens if token.removed_by]
+    assert [(token.text, token.removed_by) for token in blocked] == [(" girl", "banned_words")]
+    assert blocked[0].because == 'banned_words: "little girl" was complete'
+
+
+def test_a_replay_goes_back_where_the_run_did(session: Session) -> None:
+    from gencli.replay import replay_trace
+
+    events = events_of(session, preset(list(wanted(session, 3))), seed=3, detail=Detail(logits=True))
+    replayed = list(replay_trace(events, vocabulary=session.vocabulary))
+    assert [each.recorded_id for each in replayed] == [event.id for event in events if isinstance(event, Token)]
+    assert all(each.id == each.recorded_id for each in replayed)
+    assert any(isinstance(event, Retracted) for event in events)
+
+
+def test_json_and_bars_tell_what_stayed(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from gencli.renderers.bars import Bars
+    from gencli.renderers.json import Json
+    from gencli.terminal import Messages, Output
+
+    events = events_of(session, preset(list(wanted(session, 3))), seed=3, detail=Detail())
+    output, messages = Output(), Messages()
+    renderers = [Json(output, tokens=True), Bars("each", messages, output)]
+    for renderer in renderers:
+        for event in events:
+            renderer.show(event)
+        renderer.close()
+    out, err = capfd.readouterr()
+    (sample,) = json.loads(out)["samples"]
+    assert sample["ids"] == ids_of(events) == [token["id"] for token in sample["tokens"]]
+    assert sample["text"] == told(events)
+    assert [token["step"] for token in sample["tokens"]] == list(range(40))
+    backs = [event for event in events if isinstance(event, Retracted)]
+    assert err.count("back to step ") == len(backs) > 0

@@ -121,7 +121,19 @@ class Judge:
             final = self.pipeline(raw, [self.memory])
             self.memory.coin = 1 - LEAST
             if final.probability(0, token_id) >= LEAST:
-                return final
+                return None if self._taken_back(final, token_id) else final
+        return None
+
+    def _taken_back(self, final: Candidates, token_id: int) -> tuple[str, int, str] | None:
+        """The stage that would take the token back, with others before it perhaps, its place, and why."""
+        if not self.pipeline.rewinds:
+            return None
+        memory = self.memory.fork()
+        self.pipeline.drawn(final, [token_id], [memory])
+        memory.append(token_id)
+        for at, (name, stage) in enumerate(zip(self.pipeline.names, self.pipeline.stages, strict=True)):
+            if (why := stage.rewind(memory) if hasattr(stage, "rewind") else None) is not None:
+                return name, at, why
         return None
 
     def nearly(self, raw: Candidates, token_id: int) -> Candidates | None:
@@ -146,6 +158,8 @@ class Judge:
         if gone is not None:
             explain = getattr(self.pipeline.stages[gone], "because", None)
             return self.pipeline.names[gone], gone, explain(passed[gone], 0, token_id) if explain else ""
+        if probabilities[-1] >= LEAST and (taken := self._taken_back(passed[-1], token_id)):
+            return taken
         at = max((at for at, each in enumerate(probabilities[:-1]) if each >= LEAST), default=None)
         because = f"a probability of {probabilities[-1]:.3g} is less than a draw can hit ({LEAST:.3g})"
         return "draw" if at is None else self.pipeline.names[at], at, because

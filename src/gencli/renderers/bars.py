@@ -9,10 +9,10 @@ from types import MappingProxyType
 
 from gencli.bar import Palette, quote
 from gencli.errors import UsageError
-from gencli.events import Event, Finished, Started, Token
+from gencli.events import Event, Finished, Retracted, Started, Token
 from gencli.frame import step_line, step_lines
 from gencli.panel import Panel
-from gencli.terminal import Messages, Output
+from gencli.terminal import Messages, Output, visible
 
 MODES = ("auto", "always", "each", "never")
 FRAME_SECONDS = 0.1  # the contract allows 15 a second; ten read as well and cost less
@@ -70,6 +70,9 @@ class Bars:
                 self._draw([f"  reading the prompt: {len(event.prompt_ids)} tokens"])
         elif isinstance(event, Token):
             self._show_token(event)
+        elif isinstance(event, Retracted) and self._each:
+            reason = visible(event.reason, on_one_line=True)
+            self._messages.styled(self._paint("faint", f"back to step {event.to_step}: {reason}"))
         elif isinstance(event, Finished):
             self._finished.append(event)
             done = {finished.sample for finished in self._finished}
