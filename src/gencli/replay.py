@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -134,10 +135,10 @@ def _bound(preset: Preset, vocabulary: Vocabulary | None) -> Pipeline:
     stages = []
     for settings in preset.pipeline:
         stage = settings.build()
-        # what takes tokens back needs their texts, which no trace keeps
-        if hasattr(stage, "bind") and (settings.bound is None or hasattr(stage, "rewind")):
-            if vocabulary is None:
-                raise UsageError(f"{settings.stage} needs the checkpoint's tokens, and the trace's checkpoint is not there; name one.")
+        if settings.bound is None and hasattr(stage, "bind") and vocabulary is None:
+            raise UsageError(f"{settings.stage} needs the checkpoint's tokens, and the trace's checkpoint is not there; name one.")
+        # what takes tokens back reads texts, which no trace keeps
+        if vocabulary is not None and hasattr(stage, "bind") and (settings.bound is None or hasattr(stage, "rewind")):
             stage = stage.bind(vocabulary)
         stages.append((settings.stage, stage))
     return Pipeline(stages)
@@ -242,9 +243,11 @@ class _Walk:
         """Go back to where the recorded run went, and let the stages that take tokens back ban what they did."""
         if not 0 <= to_step <= self.memory.step:
             raise RunError(f"the trace, sample {self.sample}: it goes back to step {str(to_step)[:40]} from step {self.memory.step}.")
-        self.plan.pipeline.rewind(self.memory)
-        if self.memory.step > to_step:
-            self.memory.rewind(to_step)
+        plan = self.plan
+        if not plan.goes_on and plan.pipeline.rewinds and plan.vocabulary is None:
+            self.certain = False  # without texts no stage knows what it banned
+        plan.pipeline.rewind(self.memory)
+        self.memory.rewind(min(to_step, self.memory.step))
 
     def _record(self, token: Token) -> Record:
         where = f"the trace, sample {self.sample}, step {str(token.step)[:40]}"
@@ -267,17 +270,13 @@ class _Walk:
             raise
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
             # a stage was bound by the trace, and whoever wrote it may have written anything
-            raise RunError(
-                f"the pipeline cannot be run on step {step} of the trace ({type(error).__name__}: {shown(str(error))})."
-            ) from error
+            told = f"{type(error).__name__}: {shown(str(error))}"
+            raise RunError(f"the pipeline cannot be run on step {step} of the trace ({told}).") from error
 
     def _worlds(self, record: Record) -> list[_World]:
         """Everything that may be in play at the end of this step, as far as the record tells."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
-            final = record.survivors
-            for stage in self.plan.after:
-                final = stage(final, [self.memory])
-            return [_World.of(final, None)]
+            return [_World.of(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors), None)]
         return [_World.of(final, known) for final, known in self._completed(record, self.plan.pipeline)]
 
     def _tosses(self, record: Record) -> bool:

@@ -140,7 +140,7 @@ def test_what_is_no_word_of_the_vocabulary_is_a_sentence() -> None:
     bare = Vocabulary(7, (), frozenset(), frozenset(), lambda text: [])
     with pytest.raises(UsageError, match="this vocabulary has no texts; name each token by its id"):
         bound("ab", vocabulary=bare)
-    assert bound(3, vocabulary=bare).forbidden == {3}
+    assert bound(3, vocabulary=bare).forbidden == (3,)
 
 
 def spell(ids: list[int]) -> bytes:

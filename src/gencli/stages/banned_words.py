@@ -48,10 +48,10 @@ class BannedWords:
 
     words: tuple[str | int | tuple[int, ...], ...] = knob("words", (), "A text, or a token by its id, that is never written.", neutral=())
     slot: int = 0
-    # from the words and the vocabulary: no settings, so they take no part in comparisons
+    forbidden: tuple[int, ...] = field(default=(), repr=False)  # tokens that are banned everywhere
+    # what only a vocabulary tells: too much to write down, so it takes no part in comparisons
     phrases: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
     begun: frozenset[bytes] = field(default=frozenset(), repr=False, compare=False)  # every proper beginning of a phrase
-    forbidden: frozenset[int] = field(default=frozenset(), repr=False, compare=False)  # tokens that are banned everywhere
     data: Sequence[bytes] = field(default=(), repr=False, compare=False)  # what each token gives the text
     silent: frozenset[int] = field(default=frozenset(), repr=False, compare=False)
 
@@ -80,7 +80,7 @@ class BannedWords:
             self,
             phrases=phrases,
             begun=frozenset(text[:end] for text in phrases for end in range(1, len(text))),
-            forbidden=frozenset(alone),
+            forbidden=tuple(sorted(alone)),
             data=vocabulary.token_bytes,
             silent=vocabulary.special_ids,
         )
@@ -91,7 +91,7 @@ class BannedWords:
         import torch
 
         if self.forbidden:
-            candidates = candidates.without(sorted(self.forbidden))
+            candidates = candidates.without(self.forbidden)
         here = {row: bans for row, memory in enumerate(memories) if (bans := self._bans(memory))}
         return candidates.without_each({row: torch.tensor(sorted(bans)) for row, bans in here.items()}) if here else candidates
 
@@ -100,7 +100,7 @@ class BannedWords:
 
     def drawn(self, token_id: int, logprob: float, memory: Memory) -> None:
         """Follow the text: which tokens a phrase may have begun in, and whether one is complete."""
-        if self.phrases:
+        if self.phrases:  # which a trace does not keep
             data = b"" if token_id in self.silent else self.data[token_id]
             tail = (*self._state(memory).tail, Piece(memory.step, token_id, data, self._bans(memory)))
             memory.note(self.slot, self._followed(tail))
