@@ -182,6 +182,16 @@ def test_one_setting_is_no_comparison(session):
         compare(session, PROMPT, [setting("a", CREATIVE)])
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_setting_that_takes_tokens_back_is_refused(session, place):
+    settings = [setting("plain", NARROW)]
+    settings.insert(place, setting("ban", 'pipeline: [{banned_words: ["little girl"]}]\n'))
+    with pytest.raises(
+        UsageError, match=r"^banned_words takes tokens back, and distances are .*; measure this setting with `gencli diversity`"
+    ):
+        compare(session, PROMPT, settings)
+
+
 def test_progress_grows(session):
     told = []
     settings = [setting("a", CREATIVE, 2), setting("b", NARROW, 2)]

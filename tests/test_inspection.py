@@ -11,6 +11,7 @@ import torch
 
 from gencli.candidates import Candidates
 from gencli.errors import UsageError
+from gencli.events import Token
 from gencli.generation import Options, run
 from gencli.inspection import inspect, orders, varentropy
 from gencli.loading import load
@@ -57,6 +58,19 @@ def test_given_steps_follow_the_text_and_end_with_it(session):
         own = next(each for each in step.token.candidates if each.id == token.id)
         assert own.removed_by == token.removed_by
     assert any(token.removed_by for token in given.tokens)
+
+
+def test_a_stage_that_takes_tokens_back_shows_one_step_or_given_ones(session):
+    preset = Preset.loads('pipeline: [{banned_words: ["little girl"]}, {temperature: 0}]\nmax_new_tokens: 8\n')
+    first, *_ = (event for event in run(session, STORY, preset, Options(seed=1, detail=DETAIL)) if isinstance(event, Token))
+    for along in ("greedy", "sampled"):
+        assert [step.token for step in inspect(session, STORY, preset, DETAIL, along=along, seed=1)] == [first]
+        with pytest.raises(
+            UsageError, match=r"^banned_words takes tokens back, and steps that are inspected only go on; give their --text"
+        ):
+            list(inspect(session, STORY, preset, DETAIL, steps=2, along=along))
+    given = session.tokenizer.encode(", there was a little girl", at_start=False)
+    assert [step.token.id for step in inspect(session, STORY, preset, DETAIL, steps=50, along=given)] == given
 
 
 def test_a_path_ends_with_an_end_token(session):

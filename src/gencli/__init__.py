@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gencli.comparison import Comparison, compare
+    from gencli.diversity import Survey, survey
     from gencli.errors import GencliError, RunError, UsageError
     from gencli.events import Candidate, Event, Finished, Hashed, Logits, Retracted, StageReport, Started, Token
     from gencli.generation import Options, run
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
     from gencli.scores import Change, Reach, Score, ScoredChoice, ScoredToken
     from gencli.scoring import score, score_choices
     from gencli.trace import Trace, TraceWriter, read_trace
+    from gencli.variations import Variation
     from gencli.verification import Verification, verify_trace
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "comparison": ("Comparison", "compare"),
+    "diversity": ("Survey", "survey"),
     "errors": ("GencliError", "RunError", "UsageError"),
     "events": ("Candidate", "Event", "Finished", "Hashed", "Logits", "Retracted", "StageReport", "Started", "Token"),
     "generation": ("Options", "run"),
@@ -57,6 +62,7 @@ _HOMES = {
     "scoring": ("score", "score_choices"),
     "replay": ("Replayed", "replay_trace"),
     "trace": ("Trace", "TraceWriter", "read_trace"),
+    "variations": ("Variation",),
     "verification": ("Verification", "verify_trace"),
 }
 _HOME = {name: module for module, members in _HOMES.items() for name in members}
@@ -64,6 +70,7 @@ _HOME = {name: module for module, members in _HOMES.items() for name in members}
 __all__ = [
     "Candidate",
     "Change",
+    "Comparison",
     "Detail",
     "Event",
     "Finished",
@@ -82,13 +89,16 @@ __all__ = [
     "Session",
     "StageReport",
     "Started",
+    "Survey",
     "Token",
     "Trace",
     "TraceWriter",
     "UsageError",
+    "Variation",
     "Verification",
     "__version__",
     "apply_repetition_penalty",
+    "compare",
     "create_gpt_tiny",
     "generate",
     "generate_greedy",
@@ -102,6 +112,7 @@ __all__ = [
     "run",
     "score",
     "score_choices",
+    "survey",
     "top_k_filtering",
     "top_p_filtering",
     "verify_trace",

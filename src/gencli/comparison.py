@@ -125,10 +125,16 @@ def compare(
     """Run every setting on `options.samples` noises, and measure all of them along the first one's texts.
 
     A preset's template is laid around the prompt. `tell` is called with the share done (0 to 1) and the
-    setting at work. Raises what `generation.run` raises, and `UsageError` where there are fewer than two.
+    setting at work. Raises what `generation.run` raises, and `UsageError` where there are fewer than two or a
+    stage takes tokens back.
     """
     if len(settings) < 2:
         raise UsageError(f"a comparison needs at least two settings, not {len(settings)}.")
+    for each in settings:
+        Pipeline(each.preset.stages()).forward_only(
+            "distances are measured along a text that only goes on",
+            "measure this setting with `gencli diversity`, or ban single tokens with logit_bias",
+        )
     options = options or Options(samples=8)
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
     options = replace(options, seed=secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed)

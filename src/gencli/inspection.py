@@ -64,11 +64,14 @@ def inspect(
     """The distribution at each of `steps` steps, along "greedy" (the pipeline's likeliest token), "sampled" or given token ids.
 
     Sampled tokens are those of a run with this seed. Greedy and sampled paths end with an end token,
-    given ones with their last. Raises what `run` raises.
+    given ones with their last. Raises what `run` raises, and `UsageError` for several steps, not given, under
+    a stage that takes tokens back.
     """
     prompt_ids, _ = fitting_ids(session, prompt, "error")
     vocabulary = vocabulary_of(session, preset)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
+    if steps > 1 and isinstance(along, str):
+        pipeline.forward_only("steps that are inspected only go on", "give their --text, or see them with `gencli generate --bars each`")
     memory = Memory(prompt_ids, secrets.randbelow(LARGEST_SEED) if seed is None else seed)
     detokeniser = Detokeniser(vocabulary, at_start=not prompt.text)
     decoder = session.decoder()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gencli.candidates import Candidates
+from gencli.errors import UsageError
 from gencli.memory import Memory
 from gencli.stages import Stage
 
@@ -61,6 +62,13 @@ class Pipeline:
     def rewinds(self) -> bool:
         """Whether a stage may take drawn tokens back."""
         return bool(self._rewinders)
+
+    def forward_only(self, task: str, instead: str) -> Pipeline:
+        """This pipeline; a `UsageError` where a stage may take tokens back, which a task that only goes on cannot follow."""
+        for name, stage in zip(self.names, self.stages, strict=True):
+            if hasattr(stage, "rewind"):
+                raise UsageError(f"{name} takes tokens back, and {task}; {instead}.")
+        return self
 
     def held(self, memory: Memory) -> int:
         """The first step whose token a stage may still take back; the memory's own step where none may."""
