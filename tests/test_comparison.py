@@ -192,6 +192,16 @@ def test_a_setting_that_takes_tokens_back_is_refused(session, place):
         compare(session, PROMPT, settings)
 
 
+@pytest.mark.parametrize("words", ["[]", "[479]"])
+def test_tokens_that_are_banned_by_their_ids_are_compared(session, words):
+    ban = setting("ban", f"pipeline: [{{banned_words: {words}}}, {{temperature: 0}}]\n")
+    found = compare(session, PROMPT, [setting("plain", "pipeline: [{temperature: 0}]\n"), ban], Options(samples=1, seed=5))
+    assert 479 in found.contenders[0].runs[0].ids
+    banned = words != "[]"
+    assert (found.contenders[1].distance.value > 0) == banned
+    assert [point.prob == 0 for point in found.contenders[1].points] == [point.id == 479 and banned for point in found.contenders[1].points]
+
+
 def test_progress_grows(session):
     told = []
     settings = [setting("a", CREATIVE, 2), setting("b", NARROW, 2)]

@@ -131,9 +131,9 @@ def compare(
     if len(settings) < 2:
         raise UsageError(f"a comparison needs at least two settings, not {len(settings)}.")
     for each in settings:
-        Pipeline(each.preset.stages()).forward_only(
+        _pipeline(session, each).forward_only(
             "distances are measured along a text that only goes on",
-            "measure this setting with `gencli diversity`, or ban single tokens with logit_bias",
+            "measure this setting with `gencli diversity`, or ban single tokens by their ids",
         )
     options = options or Options(samples=8)
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt

@@ -64,9 +64,9 @@ class Pipeline:
         return bool(self._rewinders)
 
     def forward_only(self, task: str, instead: str) -> Pipeline:
-        """This pipeline; a `UsageError` where a stage may take tokens back, which a task that only goes on cannot follow."""
+        """This pipeline, which is bound; a `UsageError` where a stage may take tokens back: a task that only goes on cannot follow."""
         for name, stage in zip(self.names, self.stages, strict=True):
-            if hasattr(stage, "rewind"):
+            if getattr(stage, "goes_back", False):
                 raise UsageError(f"{name} takes tokens back, and {task}; {instead}.")
         return self
 

@@ -166,6 +166,7 @@ class Stage(Protocol):
     A stage that may take tokens back has `held(memory) -> int`, the first step that is not certain yet, and
     `rewind(memory) -> str | None`, asked after every token: it takes the memory back to the step to be
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
+    Its `goes_back` says whether, bound, it ever does.
     """
 
     place: ClassVar[float]

@@ -105,6 +105,11 @@ class BannedWords:
             tail = (*self._state(memory).tail, Piece(memory.step, token_id, data, self._bans(memory)))
             memory.note(self.slot, self._followed(tail))
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether there is a text to take back; a token that is banned by its id never comes."""
+        return bool(self.phrases)
+
     def held(self, memory: Memory) -> int:
         """The first step whose token may still be taken back; the memory's own step where none may."""
         tail = self._state(memory).tail
