@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gencli.errors import RunError, UsageError
-from gencli.events import Hashed, dumps, to_dict, to_json
+from gencli.events import Hashed, Retracted, dumps, to_dict, to_json
 from gencli.generation import Options, run
 from gencli.loading import load
 from gencli.observation import Detail
@@ -200,9 +200,10 @@ def test_a_broken_line_in_the_middle_is_an_error(path):
 
 
 def test_unknown_events_and_fields_are_passed_over(path):
-    lines = [{"event": "retract", "sample": 0, "to_step": 3, "reason": "later"}, {**to_dict(FINISHED), "later": 1}]
+    back = Retracted(0, 3, "why")
+    lines = [{"event": "of a later version", "sample": 0, "to_step": 3}, {**to_dict(back), "later": 1}, {**to_dict(FINISHED), "later": 1}]
     path.write_text("".join(dumps(line) + "\n" for line in lines))
-    assert read_trace(path).events == (FINISHED,)
+    assert read_trace(path).events == (back, FINISHED)
 
 
 def test_another_version_is_refused(path):
