@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gencli.errors import RunError, UsageError
@@ -186,6 +186,8 @@ PIPELINES = st.lists(st.sampled_from(EVERY_STAGE), max_size=3).map(lambda stages
 
 @settings(max_examples=120, deadline=None)
 @given(PIPELINES, PIPELINES, st.floats(0.3, 8), st.integers(0, 10**6), st.integers(0, 3))
+@example(preset_of(("top_k", {"k": 40})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
+@example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
 def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
     rows = logits_of(scale, SIZE, noise)
     events = list(made(rows, recorded_by, 0, VOCABULARY))

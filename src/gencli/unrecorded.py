@@ -3,7 +3,7 @@
 The rest is n tokens, none of them likelier than `highest`, which together hold what the log total leaves
 over. Between two extremes lie the figures that stages decide by, such as the normaliser at another
 temperature or the entropy: as few tokens as possible, all of them as likely as `highest`; and all of them
-equally likely.
+equally likely. Both are stairs; the other extreme of what looks at the curve itself (tail_free) falls evenly.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Record:
         def several(world: Candidates) -> bool:
             return int((~known[world.token_ids()[0][world.logits[0] > -torch.inf]]).sum()) > 1
 
-        worlds = [at(levels[0], first.flip(0)), *map(at, levels)]
-        survive = [several(each) for each in worlds[1:]]
+        worlds = [at(levels[0], first.flip(0)), ending(self._filled(first, self._slope(len(rest)))), *map(at, levels)]
+        survive = [several(each) for each in worlds[2:]]
         for one, other in zip(range(LEVELS), range(1, LEVELS), strict=False):
             if survive[one] == survive[other]:
                 continue
@@ -143,6 +143,17 @@ class Record:
         if left > 0 and number + 1 < count:
             values[number + 1] = max(float(values[number + 1]), self.highest + math.log(left))
         return values
+
+    def _slope(self, count: int) -> Tensor:
+        """(n,) logits, descending by the same step from `highest` on, a curve that hardly bends; they hold the mass."""
+        assert self.highest is not None
+        wanted = math.exp(self._mass(count) - self.highest)  # in units of the likeliest
+        low, high = 0.0, FAR_BELOW
+        for _ in range(60):
+            step = (low + high) / 2
+            holds = count if step == 0 else math.expm1(-step * count) / math.expm1(-step)
+            low, high = (step, high) if holds > wanted else (low, step)
+        return self.highest - low * torch.arange(count, dtype=torch.float64)
 
     def _filled(self, order: Tensor, values: Tensor) -> Candidates:
         assert self.ids is not None
