@@ -21,10 +21,10 @@ demo: $(VENV)/.run ## write a story with the embedded checkpoint
 	@$(BIN)/gencli generate --preset creative "Once upon a time"
 
 test: $(VENV)/.dev ## the whole test suite (without the slow proofs)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not peers"
 
 slow: $(VENV)/.dev ## the longer proofs that `make test` leaves out
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not peers"
 
 lint: $(VENV)/.dev ## style and format
 	$(BIN)/ruff check .

@@ -7,11 +7,11 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Sequence
 
+import warm
 from shell import Shell
 
 
@@ -31,9 +31,7 @@ def on_a_terminal(
     master, slave = pty.openpty()
     resize(slave, columns, lines)
     environment = {**shell.env, **(env or {})}
-    process = subprocess.Popen(
-        [shell.command, *args], stdin=slave, stdout=slave, stderr=slave, cwd=shell.folder, env=environment, start_new_session=True
-    )
+    process = warm.start(args, shell.folder, environment, (slave, slave, slave), new_session=True)
     sizes, written, deadline = list(later), b"", time.monotonic() + 60
     while time.monotonic() < deadline:
         if select.select([master], [], [], 0.1)[0]:
