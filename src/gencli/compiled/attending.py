@@ -72,18 +72,21 @@ def mixed(values: int, stride: int, shares: int, share_stride: int, count: int, 
 
 
 @njit
-def attend_part(q: int, heads: int, head_dim: int, keys: int, values: int, count: int, scores: int, results: int, sums: Any) -> None:
+def attend_part(
+    one: int, nought: int, q: int, heads: int, head_dim: int, keys: int, values: int, count: int, scores: int, results: int, sums: Any
+) -> None:
     """`heads` queries (head_dim) over `count` keys and values, in float32 at these addresses.
 
     Results (heads, head_dim) are weighted sums that are not divided yet; `sums` (heads, 2) holds the
-    largest score and the sum of the weights. `scores` has room for heads x PART numbers.
+    largest score and the sum of the weights. `scores` has room for heads x PART numbers. 1 and 0 stand at
+    `one` and `nought`.
     """
     width, room = 4 * head_dim, 4 * PART
     if count < LEAST_OUTPUTS:  # too few for a tile
         for head in range(heads):
             _few_scores(line(q + head * width, head_dim), keys, line(scores + head * room, count))
     else:
-        dots_float32(keys, width, count, q, width, heads, head_dim, scores, room)
+        dots_float32(keys, width, count, q, width, heads, head_dim, scores, room, (one, 0, one, 0, nought, 0, 0), scores)
     for head in range(heads):
         sums[head, 0], sums[head, 1] = _weigh(line(scores + head * room, count), count)
     mixed(values, width, scores, room, count, results, heads, head_dim)

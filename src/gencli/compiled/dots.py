@@ -4,36 +4,89 @@ from __future__ import annotations
 
 from typing import Any
 
-from gencli.compiled.team import njit
+from gencli.compiled.team import line, njit
 from gencli.compiled.tiles import WEIGHT_BYTES, tile
+
+AT_ONCE = 12  # outputs that tiles of any height divide
+NEAR = 1 << 14  # bytes of weights that every group of rows goes over while they lie in the first cache
 
 
 def _dots_of(kind: str) -> Any:
-    one, two, three = tile(kind, 8, 1), tile(kind, 4, 2), tile(kind, 4, 3)  # as many sums as registers hold
+    # as many sums as registers hold; products of whole numbers need some on the way
+    tall = 3 if kind == "int8" else 4
+    one, two, three, most = tile(kind, 8, 1), tile(kind, 4, 2), tile(kind, 3, 3), tile(kind, 3, tall)
     step = 16 if kind == "int8" else 8
 
-    def dots(weights: int, stride: int, outputs: int, x: int, x_stride: int, rows: int, inputs: int, results: int, room: int) -> None:
-        """results (rows, outputs) = x (rows, inputs) times weights (outputs, inputs).
+    def dots(
+        weights: int,
+        stride: int,
+        outputs: int,
+        x: int,
+        x_stride: int,
+        rows: int,
+        inputs: int,
+        results: int,
+        room: int,
+        finish: Any,
+        spare: int,
+    ) -> None:
+        """results (rows, outputs) = x (rows, inputs) times weights (outputs, inputs), finished as a tile finishes them.
 
-        Strides and `room` in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16.
+        Strides and `room` in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16. `finish` holds
+        the last seven fields of a `Tile`; `spare` has room for `rows` such rows. While groups of rows go over
+        near weights, each has its share of those that follow fetched.
         """
-        steps, row = inputs // step, 0
-        while row < rows:
-            here, there = x + row * x_stride, results + row * room
-            count = min(3, rows - row)
-            width = 8 if count == 1 else 4
-            output = 0
-            while output < outputs:
-                at = min(output, outputs - width)  # the last tile may compute some a second time
-                place, result = weights + at * stride, there + 4 * at
-                if count == 3:
-                    three(place, stride, here, x_stride, steps, result, room)
-                elif count == 2:
-                    two(place, stride, here, x_stride, steps, result, room)
-                else:
-                    one(place, stride, here, x_stride, steps, result, room)
-                output += width
-            row += count
+        row_factors, row_factor_stride, factors, factor_stride, biases, bias_stride, add = finish
+        steps, groups = inputs // step, (rows + tall - 1) // tall
+        near = max(1, NEAR // stride // AT_ONCE) * AT_ONCE if groups > 1 else outputs
+        start = 0
+        while start < outputs:
+            end = min(start + near, outputs)
+            for group in range(groups):
+                row = group * tall
+                count = min(tall, rows - row)
+                here, there = x + row * x_stride, results + row * room
+                width = 8 if count == 1 else 4 if count == 2 else 3
+                output = start
+                while output < end:
+                    at = min(output, outputs - width)  # the last tile may compute some a second time
+                    twice = at < output and add != 0  # but must not add some a second time
+                    place, result = weights + at * stride, spare if twice else there + 4 * at
+                    ahead = place + width * stride
+                    if groups > 1:
+                        ahead = place + near * stride if (output - start) // width % groups == group else place
+                    given = (
+                        place,
+                        stride,
+                        here,
+                        x_stride,
+                        steps,
+                        result,
+                        room,
+                        ahead,
+                        row_factors + row * row_factor_stride,
+                        row_factor_stride,
+                        factors + at * factor_stride,
+                        factor_stride,
+                        biases + at * bias_stride,
+                        bias_stride,
+                        0 if twice else add,
+                    )
+                    if count == 1:
+                        one(given)
+                    elif count == 2:
+                        two(given)
+                    elif count == 3:
+                        three(given)
+                    else:
+                        most(given)
+                    if twice:
+                        for each in range(count):
+                            total, late = line(there + each * room, outputs), line(spare + each * room, width)
+                            for new in range(output, outputs):
+                                total[new] += late[new - at]
+                    output += width
+            start = end
 
     return njit(dots)
 

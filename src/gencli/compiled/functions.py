@@ -20,6 +20,7 @@ LARGEST = np.float32(32767)  # of an activation in 16 bits
 ROOM = np.float32((2.0**31 - 1) / 127)  # for the sum of a row's rounded activations, each times at most 127
 SLACK = np.float32(1.001)  # what a float32 sum of them may be wrong by
 LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.4426950408889634), np.float32(0.693359375), np.float32(-2.12194440e-4)
+SIGNLESS = np.int32(0x7FFFFFFF)
 ONE, HALF = np.float32(1), np.float32(0.5)
 
 
@@ -31,6 +32,14 @@ def _power_of(context: Any, exponent: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+def _number_of(context: Any, bits: Any) -> Any:
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+_number: Any = intrinsic(_number_of)  # the float32 of these bits
 _power: Any = intrinsic(_power_of)  # 2 to a whole number from -126 to 127
 
 
@@ -122,14 +131,15 @@ def rounded(x: Any, result: Any) -> Any:
     The steps are so large that no 32-bit sum of products with 8-bit numbers can overflow.
     """
     count = len(x)  # `result` may be longer
-    largest, total = np.float32(0), np.float32(0)
+    # sizes are compared as whole numbers, which processors do side by side; what is not a number is the largest so
+    bits, largest_bits, total = x.view(np.int32), np.int32(0), np.float32(0)
     for at in range(count):
-        size = abs(x[at])
-        largest = max(largest, size)
-        total += size
+        largest_bits = max(largest_bits, bits[at] & SIGNLESS)
+        total += abs(x[at])
+    largest = _number(largest_bits)
     room = ROOM - np.float32(count)  # rounding adds at most a half each
     step = max(largest / LARGEST, total * SLACK / room, np.float32(1e-30))
     inverse = ONE / step
     for at in range(count):
-        result[at] = np.int16(np.rint(x[at] * inverse))
+        result[at] = np.int16(np.int32(np.rint(x[at] * inverse)))
     return step + total * np.float32(0)  # what is not a number must not be lost in rounding

@@ -15,12 +15,13 @@ from numba.np.numpy_support import carray
 
 from gencli.compiled.attending import attend_part, merge, rotate
 from gencli.compiled.dots import dots_bfloat16, dots_float16, dots_float32, dots_int8
-from gencli.compiled.functions import activate, normalise, rounded
+from gencli.compiled.functions import NONE, activate, normalise, rounded
 from gencli.compiled.slots import (
     ACTIVATION,
     ADD,
     ATTEND,
     BIAS,
+    BIAS_STRIDE,
     BLOCK,
     CACHE_HEAD,
     CACHE_ROW,
@@ -41,7 +42,9 @@ from gencli.compiled.slots import (
     NORM,
     NORM_BIAS,
     NORM_WEIGHT,
+    NOUGHT,
     NUMBERS,
+    ONE,
     OP,
     OUTPUTS,
     PADDED,
@@ -54,6 +57,7 @@ from gencli.compiled.slots import (
     RESULT_STRIDE,
     ROTARY,
     ROWS,
+    SCALE_STRIDE,
     SCALES,
     SCRATCH,
     SCRATCH_BYTES,
@@ -85,22 +89,10 @@ def _prepare(slots: Any, eps: Any, first: int, count: int, x: int, stride: int, 
             for at in range(inputs, padded):
                 short[at] = 0
         else:
+            steps[row] = 1
             padding = line(place, padded)
             for at in range(inputs, padded):
                 padding[at] = 0
-
-
-@njit
-def _finish(slots: Any, output: int, count: int, sums: Any, step: Any) -> None:
-    """Dot products (count,) of the outputs from `output` on: scaled, with their bias, in place."""
-    if slots[SCALES] != 0:
-        scales = line(slots[SCALES] + 4 * output, count)
-        for at in range(count):
-            sums[at] = sums[at] * step * scales[at]
-    if slots[BIAS] != 0:
-        bias = line(slots[BIAS] + 4 * output, count)
-        for at in range(count):
-            sums[at] += bias[at]
 
 
 @njit
@@ -146,7 +138,19 @@ def _attend(header: Any, slots: Any, scale: Any, ticket: int, scratch: int) -> N
     mixed = scratch + group * width
     scores = mixed + group * width
     sums = floats(scores + 4 * group * PART, group, 2)
-    attend_part(scratch, group, head_dim, keys + start * width, values + start * width, end - start, scores, mixed, sums)
+    attend_part(
+        header[ONE],
+        header[NOUGHT],
+        scratch,
+        group,
+        head_dim,
+        keys + start * width,
+        values + start * width,
+        end - start,
+        scores,
+        mixed,
+        sums,
+    )
     for each in range(group):
         if parts == 1:
             result = slots[RESULT] + 4 * row * slots[RESULT_STRIDE] + (head * group + each) * width
@@ -199,14 +203,20 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
             _prepare(slots, eps, first, count, x, stride, row_scratch, steps, whole)
         results = x + TOGETHER * stride
         others = results + TOGETHER * room
-        place, weight_stride = slots[WEIGHTS] + output * slots[WEIGHT_STRIDE], slots[WEIGHT_STRIDE]
+        weight_stride = slots[WEIGHT_STRIDE]
+        direct = slots[ACTIVATION] == NONE and not slots[GATED] and width >= LEAST_OUTPUTS
         for gate in range(1 + slots[GATED]):
-            at = results if gate == 0 else others
-            dots(place + gate * outputs * weight_stride, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, at, room)
+            at, at_room, add = results if gate == 0 else others, room, 0
+            if direct:
+                at, at_room, add = slots[RESULT] + 4 * (first * slots[RESULT_STRIDE] + output), 4 * slots[RESULT_STRIDE], slots[ADD]
+            start = gate * outputs + output
+            factors, biases = slots[SCALES] + start * slots[SCALE_STRIDE], slots[BIAS] + start * slots[BIAS_STRIDE]
+            finish = scratch, 4, factors, slots[SCALE_STRIDE], biases, slots[BIAS_STRIDE], add
+            place = slots[WEIGHTS] + start * weight_stride
+            dots(place, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, at, at_room, finish, others)
+        if not direct:
             for row in range(count):
-                _finish(slots, gate * outputs + output, width, line(at + row * room, width), steps[row])
-        for row in range(count):
-            _store(slots, first + row, output, line(results + row * room, width), line(others + row * room, width))
+                _store(slots, first + row, output, line(results + row * room, width), line(others + row * room, width))
         return first
 
     @njit

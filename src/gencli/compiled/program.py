@@ -17,15 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gencli.compiled import slots as at
 from gencli.compiled.slots import ACTIVATIONS, LEAST_OUTPUTS, NORMS, PART, TOGETHER
 
 BLOCK_BYTES = 1 << 16  # of weights a ticket: some microseconds of work
+EVEN = 24  # outputs that tiles of any width divide
 ALIGNED = 4096  # bytes that threads' own memory is set apart by
 WORTH_THREADS = 1 << 16  # multiplications
 MANY_ROWS = 32
+
+_NUMBERS = torch.tensor([1.0, 0.0])  # where factors and biases are that a product lacks
+ONE_PLACE, NOUGHT_PLACE = _NUMBERS.data_ptr(), _NUMBERS.data_ptr() + 4
 
 Ints = npt.NDArray[np.int64]
 
@@ -94,6 +99,8 @@ def weights(kind: str, tensor: Tensor, scales: Tensor | None = None, bias: Tenso
         wider[:outputs, :inputs] = tensor
         tensor = wider
     bias = bias.float().contiguous() if bias is not None else None
+    if outputs < LEAST_OUTPUTS:
+        scales, bias = (None if each is None else F.pad(each, (0, LEAST_OUTPUTS - outputs)) for each in (scales, bias))
     return Weights(kind, tensor.contiguous(), outputs, inputs, padded, scales, bias)
 
 
@@ -119,7 +126,7 @@ def multiply(held: Weights, norm: Norm = PLAIN, activation: str = "none", gated:
     """
     outputs = held.outputs // 2 if gated else held.outputs
     row_bytes = held.tensor.stride(0) * held.tensor.element_size()
-    block = max(LEAST_OUTPUTS, min(outputs, BLOCK_BYTES // row_bytes // LEAST_OUTPUTS * LEAST_OUTPUTS))
+    block = max(LEAST_OUTPUTS, min(outputs, max(1, round(BLOCK_BYTES / row_bytes / EVEN)) * EVEN))
     stride, room = 4 * (held.padded + at.LINE), 4 * (2 * block + at.LINE)
     return Instruction(
         at.PRODUCT,
@@ -130,8 +137,10 @@ def multiply(held: Weights, norm: Norm = PLAIN, activation: str = "none", gated:
         padded=held.padded,
         weights=held.tensor.data_ptr(),
         weight_stride=row_bytes,
-        scales=_place(held.scales),
-        bias=_place(held.bias),
+        scales=_place(held.scales) or ONE_PLACE,
+        scale_stride=0 if held.scales is None else 4,
+        bias=_place(held.bias) or NOUGHT_PLACE,
+        bias_stride=0 if held.bias is None else 4,
         outputs=outputs,
         norm=NORMS.index(norm.kind),
         norm_weight=_place(norm.weight),
@@ -158,12 +167,14 @@ class Table:
         self._counters = np.zeros((len(instructions), 2 * at.COUNTER), np.int64)
         self._scratch = -(-max(each.scratch for each in instructions) // ALIGNED) * ALIGNED
         self._header = np.zeros(at.HEADER, np.int64)
-        self._header[[at.TABLE, at.NUMBERS, at.COUNT, at.COUNTERS, at.SCRATCH_BYTES]] = (
+        self._header[[at.TABLE, at.NUMBERS, at.COUNT, at.COUNTERS, at.SCRATCH_BYTES, at.ONE, at.NOUGHT]] = (
             self.slots.ctypes.data,
             self._numbers.ctypes.data,
             len(instructions),
             self._counters.ctypes.data,
             self._scratch,
+            ONE_PLACE,
+            NOUGHT_PLACE,
         )
 
     def run(self, rows: int, lengths: Ints | None = None, parts: int = 0, cos: int = 0, sin: int = 0, threads: int | None = None) -> None:

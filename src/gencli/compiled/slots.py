@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 # the header
-TABLE, NUMBERS, COUNT, COUNTERS, SCRATCH, SCRATCH_BYTES, THREAD, ROWS, LENGTHS, COS, SIN, PARTS, HEADER = range(13)
+TABLE, NUMBERS, COUNT, COUNTERS, SCRATCH, SCRATCH_BYTES, THREAD, ROWS, LENGTHS, COS, SIN, PARTS, ONE, NOUGHT, HEADER = range(15)
 PRODUCT, ATTEND, MERGE = range(3)  # what an instruction does
 # slots of every instruction: places are addresses, strides count float32 numbers
 OP, X, X_STRIDE, RESULT, RESULT_STRIDE = range(5)
-# slots of a product; the stride of weights is in bytes
-INPUTS, PADDED, WEIGHTS, WEIGHT_STRIDE, SCALES, BIAS, OUTPUTS, NORM, NORM_WEIGHT, NORM_BIAS, ACTIVATION, GATED, ADD, BLOCK, SLOTS = range(
-    5, 20
-)
+# slots of a product; the strides of weights, scales and biases are in bytes
+INPUTS, PADDED, WEIGHTS, WEIGHT_STRIDE, SCALES, SCALE_STRIDE, BIAS, BIAS_STRIDE, OUTPUTS = range(5, 14)
+NORM, NORM_WEIGHT, NORM_BIAS, ACTIVATION, GATED, ADD, BLOCK, SLOTS = range(14, 22)
 # slots of an attention and of its merging; the strides of its cache are in bytes
 HEADS, KV_HEADS, HEAD_DIM, KEYS, VALUES, CACHE_ROW, CACHE_HEAD, ROTARY, PART_RESULTS, PART_SUMS = range(5, 15)
 

@@ -8,7 +8,7 @@ stand beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -66,14 +66,29 @@ def _fetch(builder: Any, address: Any, size: int) -> None:
         builder.call(prefetch, [builder.inttoptr(builder.add(address, I64(at)), byte), I32(0), I32(2), I32(1)])
 
 
-def _sum(builder: Any, vector: Any, add: Callable[[Any, Any], Any]) -> Any:
-    """The sum of a vector's numbers, by halves."""
-    count = vector.type.count
-    while count > 1:
-        count //= 2
-        halves = [ir.Constant(ir.VectorType(I32, count), list(range(start, start + count))) for start in (0, count)]
-        vector = add(*(builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), half) for half in halves))
-    return builder.extract_element(vector, ir.Constant(I32, 0))
+def _halves(builder: Any, vector: Any, add: Callable[[Any, Any], Any]) -> Any:
+    """The first four of a vector's eight numbers, each with its counterpart in the second four."""
+    return add(*(_chosen(builder, vector, vector, [start + at for at in range(4)]) for start in (0, 4)))
+
+
+def _chosen(builder: Any, one: Any, other: Any, places: list[int]) -> Any:
+    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(places)), places))
+
+
+def _sums(builder: Any, vectors: list[Any], add: Callable[[Any, Any], Any]) -> list[Any]:
+    """The sum of each vector's numbers, by halves, four vectors at a time."""
+    found: list[Any] = []
+    for start in range(0, len(vectors), 4):
+        four = [_halves(builder, vector, add) for vector in vectors[start : start + 4]]
+        few = len(four)
+        four += four[:1] * (4 - few)
+        pairs = [
+            add(_chosen(builder, one, other, [0, 1, 4, 5]), _chosen(builder, one, other, [2, 3, 6, 7]))
+            for one, other in (four[:2], four[2:])
+        ]
+        sums = add(_chosen(builder, *pairs, [0, 2, 4, 6]), _chosen(builder, *pairs, [1, 3, 5, 7]))
+        found += [builder.extract_element(sums, I32(at)) for at in range(few)]
+    return found
 
 
 def loop(builder: Any, steps: Any, starts: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
@@ -106,48 +121,96 @@ def rows_at(builder: Any, first: Any, stride: Any, count: int) -> list[Any]:
     return addresses
 
 
-def tile(kind: str, outputs: int, rows: int) -> Any:
-    """tile(weights, stride, x, stride, steps, results, stride): `outputs` x `rows` dot products, all places as addresses, strides in bytes.
+class Tile(NamedTuple):
+    """What a tile is called with, a tuple of whole numbers: places are addresses, strides are in bytes.
 
-    A step is eight inputs, of int8 sixteen. `x` is float32, for int8 16-bit. Result (row, output) stands at
-    results + row x stride + output x 4, as float32.
+    Result (row, output) becomes dot product x row factor x output factor + bias, and is added to what
+    stands there if `add` is not 0. A step is eight inputs, of int8 sixteen. As many bytes as the weights
+    have are fetched from `ahead`.
     """
+
+    weights: Any
+    weight_stride: Any
+    x: Any
+    x_stride: Any
+    steps: Any
+    results: Any
+    result_stride: Any
+    ahead: Any
+    row_factors: Any
+    row_factor_stride: Any
+    output_factors: Any
+    output_factor_stride: Any
+    biases: Any
+    bias_stride: Any
+    add: Any
+
+
+def tile(kind: str, outputs: int, rows: int) -> Any:
+    """tile(Tile): `outputs` x `rows` dot products. `x` is float32, for int8 16-bit; all else float32."""
     whole = kind == "int8"
     step_weights = LANES * (2 if whole else WEIGHT_BYTES[kind])
     step_x, x_type = 4 * LANES, SHORTS if whole else FLOATS
     zero = ir.Constant(INTS if whole else FLOATS, None)
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        weights, weight_stride, x, x_stride, steps, results, result_stride = arguments
-        weight_rows, x_rows = rows_at(builder, weights, weight_stride, outputs), rows_at(builder, x, x_stride, rows)
+        given = Tile(*cgutils.unpack_tuple(builder, arguments[0]))
+        weight_rows, x_rows = rows_at(builder, given.weights, given.weight_stride, outputs), rows_at(builder, given.x, given.x_stride, rows)
         multiply = _pairs_add if whole else multiply_add
-        # rows are short and many: the processor's own prefetching has hardly begun where one ends
-        following = builder.add(weight_rows[-1], weight_stride)
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             at_x, at_weights = builder.mul(step, I64(step_x)), builder.mul(step, I64(step_weights))
-            _fetch(builder, builder.add(following, builder.mul(step, I64(step_weights * outputs))), step_weights * outputs)
-            activations = [load(builder, builder.add(row, at_x), x_type) for row in x_rows]
-            added = []
-            for output, place in enumerate(weight_rows):
-                held = _weights(builder, builder.add(place, at_weights), kind)
-                mine = sums[output * rows : (output + 1) * rows]
-                added += [multiply(builder, held, each, total) for each, total in zip(activations, mine, strict=True)]
+            _fetch(builder, builder.add(given.ahead, builder.mul(step, I64(step_weights * outputs))), step_weights * outputs)
+            # what is many waits in memory: there are registers for the sums, the few and one of the many
+            added = list(sums)
+            if outputs <= rows:
+                held = [_weights(builder, builder.add(place, at_weights), kind) for place in weight_rows]
+                for row, place in enumerate(x_rows):
+                    activation = load(builder, builder.add(place, at_x), x_type)
+                    for output in range(outputs):
+                        added[output * rows + row] = multiply(builder, held[output], activation, sums[output * rows + row])
+            else:
+                activations = [load(builder, builder.add(place, at_x), x_type) for place in x_rows]
+                for output, place in enumerate(weight_rows):
+                    weight = _weights(builder, builder.add(place, at_weights), kind)
+                    for row in range(rows):
+                        added[output * rows + row] = multiply(builder, weight, activations[row], sums[output * rows + row])
             return added
 
-        sums = loop(builder, steps, [zero] * (outputs * rows), body)
-        add = builder.add if whole else builder.fadd
-        for row, place in enumerate(rows_at(builder, results, result_stride, rows)):
-            for output in range(outputs):
-                value = _sum(builder, sums[output * rows + row], add)
-                value = builder.sitofp(value, F32) if whole else value
-                builder.store(value, builder.inttoptr(builder.add(place, I64(4 * output)), F32.as_pointer()))
+        sums = loop(builder, given.steps, [zero] * (outputs * rows), body)
+        _finish(builder, given, sums, outputs, rows, whole)
         return context.get_dummy_value()
 
-    def typed(context: Any, weights: Any, weight_stride: Any, x: Any, x_stride: Any, steps: Any, results: Any, result_stride: Any) -> Any:
-        return types.void(*[types.int64] * 7), generate
+    def typed(context: Any, given: Any) -> Any:
+        return types.void(types.UniTuple(types.int64, len(Tile._fields))), generate
 
     return intrinsic(typed)
+
+
+def _finish(builder: Any, given: Tile, sums: list[Any], outputs: int, rows: int, whole: bool) -> None:
+    """Sums over lanes, scaled, with their bias, to their places."""
+
+    def number(place: Any) -> Any:
+        return builder.load(builder.inttoptr(place, F32.as_pointer()))
+
+    row_factors = [number(place) for place in rows_at(builder, given.row_factors, given.row_factor_stride, rows)]
+    output_factors = [number(place) for place in rows_at(builder, given.output_factors, given.output_factor_stride, outputs)]
+    biases = [number(place) for place in rows_at(builder, given.biases, given.bias_stride, outputs)]
+    places, values = [], []
+    for row, place in enumerate(rows_at(builder, given.results, given.result_stride, rows)):
+        mine = _sums(builder, [sums[output * rows + row] for output in range(outputs)], builder.add if whole else builder.fadd)
+        for output, value in enumerate(mine):
+            value = builder.sitofp(value, F32) if whole else value
+            value = builder.fmul(builder.fmul(value, row_factors[row]), output_factors[output])
+            values.append(builder.fadd(value, biases[output]))
+            places.append(builder.inttoptr(builder.add(place, I64(4 * output)), F32.as_pointer()))
+    with builder.if_else(builder.icmp_signed("!=", given.add, I64(0))) as (adding, writing):
+        with adding:
+            for place, value in zip(places, values, strict=True):
+                builder.store(builder.fadd(builder.load(place), value), place)
+        with writing:
+            for place, value in zip(places, values, strict=True):
+                builder.store(value, place)
 
 
 def mix(rows: int, vectors: int) -> Any:
