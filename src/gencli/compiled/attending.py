@@ -86,7 +86,9 @@ def attend_part(
         for head in range(heads):
             _few_scores(line(q + head * width, head_dim), keys, line(scores + head * room, count))
     else:
-        dots_float32(keys, width, count, q, width, heads, head_dim, scores, room, (one, 0, one, 0, nought, 0, 0), scores)
+        dots_float32(
+            keys, width, count, q, width, heads, head_dim, scores, room, (one, 0, one, 0, nought, 0, 0), scores, keys + count * width
+        )
     for head in range(heads):
         sums[head, 0], sums[head, 1] = _weigh(line(scores + head * room, count), count)
     mixed(values, width, scores, room, count, results, heads, head_dim)

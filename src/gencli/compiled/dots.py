@@ -7,7 +7,7 @@ from typing import Any
 from gencli.compiled.team import line, njit
 from gencli.compiled.tiles import WEIGHT_BYTES, tile
 
-AT_ONCE = 12  # outputs that tiles of any height divide
+AT_ONCE = 12  # outputs that tiles for several rows divide
 NEAR = 1 << 14  # bytes of weights that every group of rows goes over while they lie in the first cache
 
 
@@ -29,22 +29,29 @@ def _dots_of(kind: str) -> Any:
         room: int,
         finish: Any,
         spare: int,
+        beyond: int,
     ) -> None:
         """results (rows, outputs) = x (rows, inputs) times weights (outputs, inputs), finished as a tile finishes them.
 
         Strides and `room` in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16. `finish` holds
         the last seven fields of a `Tile`; `spare` has room for `rows` such rows. While groups of rows go over
-        near weights, each has its share of those that follow fetched.
+        near weights, those that follow are fetched at the pace that has them there in time; after the
+        last ones, those at `beyond`.
         """
         row_factors, row_factor_stride, factors, factor_stride, biases, bias_stride, add = finish
         steps, groups = inputs // step, (rows + tall - 1) // tall
         near = max(1, NEAR // stride // AT_ONCE) * AT_ONCE if groups > 1 else outputs
+        pace = near * stride // (groups * (near // 3) * steps) + 1
         start = 0
         while start < outputs:
             end = min(start + near, outputs)
+            ahead = weights + end * stride if end < outputs else beyond
             for group in range(groups):
                 row = group * tall
                 count = min(tall, rows - row)
+                # a single row is never left: its tiles are wider than those that near weights are cut for
+                if rows % tall == 1 and rows > 1 and group >= groups - 2:
+                    row, count = (rows - tall - 1, tall - 1) if group == groups - 2 else (rows - 2, 2)
                 here, there = x + row * x_stride, results + row * room
                 width = 8 if count == 1 else 4 if count == 2 else 3
                 output = start
@@ -52,9 +59,6 @@ def _dots_of(kind: str) -> Any:
                     at = min(output, outputs - width)  # the last tile may compute some a second time
                     twice = at < output and add != 0  # but must not add some a second time
                     place, result = weights + at * stride, spare if twice else there + 4 * at
-                    ahead = place + width * stride
-                    if groups > 1:
-                        ahead = place + near * stride if (output - start) // width % groups == group else place
                     given = (
                         place,
                         stride,
@@ -63,7 +67,8 @@ def _dots_of(kind: str) -> Any:
                         steps,
                         result,
                         room,
-                        ahead,
+                        ahead if groups > 1 else place + width * stride,
+                        pace if groups > 1 else width * stride // steps,
                         row_factors + row * row_factor_stride,
                         row_factor_stride,
                         factors + at * factor_stride,
@@ -86,6 +91,7 @@ def _dots_of(kind: str) -> Any:
                             for new in range(output, outputs):
                                 total[new] += late[new - at]
                     output += width
+                    ahead += steps * pace
             start = end
 
     return njit(dots)

@@ -65,6 +65,7 @@ from gencli.compiled.slots import (
     SLOTS,
     TABLE,
     THREAD,
+    THREADS,
     TOGETHER,
     VALUES,
     WEIGHT_STRIDE,
@@ -188,7 +189,7 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
     """The interpreter for one kind of dot products."""
 
     @njit
-    def product(slots: Any, eps: Any, rows: int, ticket: int, prepared: int, scratch: int) -> int:
+    def product(slots: Any, eps: Any, rows: int, threads: int, ticket: int, prepared: int, scratch: int) -> int:
         """A block of outputs for up to `TOGETHER` rows; the first of the rows that are prepared now."""
         outputs, block, padded = slots[OUTPUTS], slots[BLOCK], slots[PADDED]
         blocks = max(1, outputs // block)
@@ -213,7 +214,11 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
             factors, biases = slots[SCALES] + start * slots[SCALE_STRIDE], slots[BIAS] + start * slots[BIAS_STRIDE]
             finish = scratch, 4, factors, slots[SCALE_STRIDE], biases, slots[BIAS_STRIDE], add
             place = slots[WEIGHTS] + start * weight_stride
-            dots(place, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, at, at_room, finish, others)
+            # most likely this thread's next block; of a gated product the other half of this one
+            beyond = place + (threads * block if gate == slots[GATED] else outputs) * weight_stride
+            if gate != 0:
+                beyond -= outputs * weight_stride
+            dots(place, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, at, at_room, finish, others, beyond)
         if not direct:
             for row in range(count):
                 _store(slots, first + row, output, line(results + row * room, width), line(others + row * room, width))
@@ -234,7 +239,7 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
                 if ticket >= tickets:
                     break
                 if slots[OP] == PRODUCT:
-                    prepared = product(slots, scales[at], header[ROWS], ticket, prepared, scratch)
+                    prepared = product(slots, scales[at], header[ROWS], header[THREADS], ticket, prepared, scratch)
                 elif slots[OP] == ATTEND:
                     _attend(header, slots, scales[at], ticket, scratch)
                 else:

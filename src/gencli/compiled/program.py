@@ -185,7 +185,15 @@ class Table:
         threads = threads or torch.get_num_threads()
         scratch = _scratch(threads * self._scratch)
         self._counters.fill(0)
-        self._header[[at.THREAD, at.ROWS, at.PARTS, at.COS, at.SIN, at.SCRATCH]] = 0, rows, parts, cos, sin, scratch.data_ptr()
+        self._header[[at.THREAD, at.THREADS, at.ROWS, at.PARTS, at.COS, at.SIN, at.SCRATCH]] = (
+            0,
+            threads,
+            rows,
+            parts,
+            cos,
+            sin,
+            scratch.data_ptr(),
+        )
         self._header[at.LENGTHS] = 0 if lengths is None else lengths.ctypes.data
         team()(code(self.kind), self._header.ctypes.data, threads, 0)
 

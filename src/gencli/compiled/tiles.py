@@ -62,8 +62,8 @@ def _fetch(builder: Any, address: Any, size: int) -> None:
     byte = ir.IntType(8).as_pointer()
     prefetch = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, I32, I32, I32])
     for at in range(0, size, 64):
-        # to read, for the second cache, data
-        builder.call(prefetch, [builder.inttoptr(builder.add(address, I64(at)), byte), I32(0), I32(2), I32(1)])
+        # to read, for the first cache, data
+        builder.call(prefetch, [builder.inttoptr(builder.add(address, I64(at)), byte), I32(0), I32(3), I32(1)])
 
 
 def _halves(builder: Any, vector: Any, add: Callable[[Any, Any], Any]) -> Any:
@@ -125,8 +125,8 @@ class Tile(NamedTuple):
     """What a tile is called with, a tuple of whole numbers: places are addresses, strides are in bytes.
 
     Result (row, output) becomes dot product x row factor x output factor + bias, and is added to what
-    stands there if `add` is not 0. A step is eight inputs, of int8 sixteen. As many bytes as the weights
-    have are fetched from `ahead`.
+    stands there if `add` is not 0. A step is eight inputs, of int8 sixteen, and fetches `pace` bytes from
+    `ahead` on.
     """
 
     weights: Any
@@ -137,6 +137,7 @@ class Tile(NamedTuple):
     results: Any
     result_stride: Any
     ahead: Any
+    pace: Any
     row_factors: Any
     row_factor_stride: Any
     output_factors: Any
@@ -160,7 +161,7 @@ def tile(kind: str, outputs: int, rows: int) -> Any:
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             at_x, at_weights = builder.mul(step, I64(step_x)), builder.mul(step, I64(step_weights))
-            _fetch(builder, builder.add(given.ahead, builder.mul(step, I64(step_weights * outputs))), step_weights * outputs)
+            _fetch(builder, builder.add(given.ahead, builder.mul(step, given.pace)), step_weights * outputs)
             # what is many waits in memory: there are registers for the sums, the few and one of the many
             added = list(sums)
             if outputs <= rows:
