@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gencli.compiled.dots import dots_float32
+from gencli.compiled.dots import NEAR
 from gencli.compiled.functions import ONE, exp
 from gencli.compiled.slots import LEAST_OUTPUTS, PART
 from gencli.compiled.team import line, njit
-from gencli.compiled.tiles import mix
+from gencli.compiled.tiles import mix, score
 
+_score_1, _score_2, _score_3 = score(1), score(2), score(3)
 _mix_1_4, _mix_2_4, _mix_3_4, _mix_1_1 = mix(1, 4), mix(2, 4), mix(3, 4), mix(1, 1)
 
 
@@ -49,49 +50,71 @@ def _few_scores(query: Any, keys: int, scores: Any) -> None:
 
 
 @njit
-def mixed(values: int, stride: int, shares: int, share_stride: int, count: int, results: int, rows: int, head_dim: int) -> None:
-    """`rows` weighted sums of `count` values (head_dim), 32 numbers wide at a time; the rest eight wide."""
-    width = 4 * head_dim
-    wide = head_dim - head_dim % 32
-    for at in range(0, 4 * wide, 128):
-        row = 0
-        while row < rows:
-            share, result = shares + row * share_stride, results + row * width + at
-            if rows - row >= 3:
-                _mix_3_4(values + at, stride, share, share_stride, count, result, width)
-                row += 3
-            elif rows - row == 2:
-                _mix_2_4(values + at, stride, share, share_stride, count, result, width)
-                row += 2
-            else:
-                _mix_1_4(values + at, stride, share, share_stride, count, result, width)
-                row += 1
-    for at in range(4 * wide, width, 32):
-        for row in range(rows):
-            _mix_1_1(values + at, stride, shares + row * share_stride, share_stride, count, results + row * width + at, width)
+def _scores(q: int, heads: int, head_dim: int, keys: int, count: int, scores: int, values: int) -> None:
+    """The scores (heads, count) of `heads` queries for some keys, which every query goes over while they are near."""
+    width, room, steps = 4 * head_dim, 4 * PART, head_dim // 8
+    near = max(4, NEAR // width // 4 * 4)
+    pace = min(64, 4 * width // (steps * ((heads + 2) // 3)) + 1)
+    for start in range(0, count, near):
+        end = min(start + near, count)
+        ahead = keys + end * width if end < count else values
+        for head in range(0, heads, 3):
+            rows = min(3, heads - head)
+            query, results = q + head * width, scores + head * room
+            for key in range(start, end, 4):
+                at = min(key, count - 4)  # the last ones may be computed a second time
+                place, result = keys + at * width, results + 4 * at
+                if rows == 3:
+                    _score_3(place, width, query, width, steps, result, room, ahead, pace)
+                elif rows == 2:
+                    _score_2(place, width, query, width, steps, result, room, ahead, pace)
+                else:
+                    _score_1(place, width, query, width, steps, result, room, ahead, pace)
+                ahead += steps * pace
 
 
 @njit
-def attend_part(
-    one: int, nought: int, q: int, heads: int, head_dim: int, keys: int, values: int, count: int, scores: int, results: int, sums: Any
-) -> None:
+def _mixed(values: int, width: int, shares: int, rows: int, count: int, results: int) -> None:
+    """To `rows` results are added weighted sums of `count` values, 32 numbers at a time; the rest eight at a time."""
+    room, wide = 4 * PART, width - width % 128
+    ahead = values + count * width
+    pace = min(64, width // max(1, wide // 128 * ((rows + 2) // 3)) + 1)
+    for at in range(0, wide, 128):
+        for row in range(0, rows, 3):
+            share, result = shares + row * room, results + row * width + at
+            if rows - row >= 3:
+                _mix_3_4(values + at, width, share, room, count, result, width, ahead, pace)
+            elif rows - row == 2:
+                _mix_2_4(values + at, width, share, room, count, result, width, ahead, pace)
+            else:
+                _mix_1_4(values + at, width, share, room, count, result, width, ahead, pace)
+            ahead += count * pace
+    for at in range(wide, width, 32):
+        for row in range(rows):
+            _mix_1_1(values + at, width, shares + row * room, room, count, results + row * width + at, width, values + at, 0)
+
+
+@njit
+def attend_part(q: int, heads: int, head_dim: int, keys: int, values: int, count: int, scores: int, results: int, sums: Any) -> None:
     """`heads` queries (head_dim) over `count` keys and values, in float32 at these addresses.
 
     Results (heads, head_dim) are weighted sums that are not divided yet; `sums` (heads, 2) holds the
-    largest score and the sum of the weights. `scores` has room for heads x PART numbers. 1 and 0 stand at
-    `one` and `nought`.
+    largest score and the sum of the weights. `scores` has room for heads x PART numbers.
     """
     width, room = 4 * head_dim, 4 * PART
     if count < LEAST_OUTPUTS:  # too few for a tile
         for head in range(heads):
             _few_scores(line(q + head * width, head_dim), keys, line(scores + head * room, count))
     else:
-        dots_float32(
-            keys, width, count, q, width, heads, head_dim, scores, room, (one, 0, one, 0, nought, 0, 0), scores, keys + count * width
-        )
+        _scores(q, heads, head_dim, keys, count, scores, values)
     for head in range(heads):
         sums[head, 0], sums[head, 1] = _weigh(line(scores + head * room, count), count)
-    mixed(values, width, scores, room, count, results, heads, head_dim)
+    mixed = line(results, heads * head_dim)
+    for at in range(heads * head_dim):
+        mixed[at] = 0
+    near = max(1, NEAR // width)
+    for start in range(0, count, near):
+        _mixed(values + start * width, width, scores + 4 * start, heads, min(near, count - start), results)
 
 
 @njit

@@ -42,9 +42,7 @@ from gencli.compiled.slots import (
     NORM,
     NORM_BIAS,
     NORM_WEIGHT,
-    NOUGHT,
     NUMBERS,
-    ONE,
     OP,
     OUTPUTS,
     PADDED,
@@ -140,8 +138,6 @@ def _attend(header: Any, slots: Any, scale: Any, ticket: int, scratch: int) -> N
     scores = mixed + group * width
     sums = floats(scores + 4 * group * PART, group, 2)
     attend_part(
-        header[ONE],
-        header[NOUGHT],
         scratch,
         group,
         head_dim,

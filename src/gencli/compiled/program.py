@@ -167,14 +167,12 @@ class Table:
         self._counters = np.zeros((len(instructions), 2 * at.COUNTER), np.int64)
         self._scratch = -(-max(each.scratch for each in instructions) // ALIGNED) * ALIGNED
         self._header = np.zeros(at.HEADER, np.int64)
-        self._header[[at.TABLE, at.NUMBERS, at.COUNT, at.COUNTERS, at.SCRATCH_BYTES, at.ONE, at.NOUGHT]] = (
+        self._header[[at.TABLE, at.NUMBERS, at.COUNT, at.COUNTERS, at.SCRATCH_BYTES]] = (
             self.slots.ctypes.data,
             self._numbers.ctypes.data,
             len(instructions),
             self._counters.ctypes.data,
             self._scratch,
-            ONE_PLACE,
-            NOUGHT_PLACE,
         )
 
     def run(self, rows: int, lengths: Ints | None = None, parts: int = 0, cos: int = 0, sin: int = 0, threads: int | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # the header
-TABLE, NUMBERS, COUNT, COUNTERS, SCRATCH, SCRATCH_BYTES, THREAD, THREADS, ROWS, LENGTHS, COS, SIN, PARTS, ONE, NOUGHT, HEADER = range(16)
+TABLE, NUMBERS, COUNT, COUNTERS, SCRATCH, SCRATCH_BYTES, THREAD, THREADS, ROWS, LENGTHS, COS, SIN, PARTS, HEADER = range(14)
 PRODUCT, ATTEND, MERGE = range(3)  # what an instruction does
 # slots of every instruction: places are addresses, strides count float32 numbers
 OP, X, X_STRIDE, RESULT, RESULT_STRIDE = range(5)

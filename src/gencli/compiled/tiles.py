@@ -8,6 +8,7 @@ stand beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -75,19 +76,23 @@ def _chosen(builder: Any, one: Any, other: Any, places: list[int]) -> Any:
     return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(places)), places))
 
 
+def _four_sums(builder: Any, four: list[Any], add: Callable[[Any, Any], Any]) -> Any:
+    """The sums of four vectors' numbers, by halves, side by side."""
+    halves = [_halves(builder, vector, add) for vector in four]
+    first, second = (
+        add(_chosen(builder, one, other, [0, 1, 4, 5]), _chosen(builder, one, other, [2, 3, 6, 7]))
+        for one, other in (halves[:2], halves[2:])
+    )
+    return add(_chosen(builder, first, second, [0, 2, 4, 6]), _chosen(builder, first, second, [1, 3, 5, 7]))
+
+
 def _sums(builder: Any, vectors: list[Any], add: Callable[[Any, Any], Any]) -> list[Any]:
     """The sum of each vector's numbers, by halves, four vectors at a time."""
     found: list[Any] = []
     for start in range(0, len(vectors), 4):
-        four = [_halves(builder, vector, add) for vector in vectors[start : start + 4]]
-        few = len(four)
-        four += four[:1] * (4 - few)
-        pairs = [
-            add(_chosen(builder, one, other, [0, 1, 4, 5]), _chosen(builder, one, other, [2, 3, 6, 7]))
-            for one, other in (four[:2], four[2:])
-        ]
-        sums = add(_chosen(builder, *pairs, [0, 2, 4, 6]), _chosen(builder, *pairs, [1, 3, 5, 7]))
-        found += [builder.extract_element(sums, I32(at)) for at in range(few)]
+        four = vectors[start : start + 4]
+        sums = _four_sums(builder, four + four[:1] * (4 - len(four)), add)
+        found += [builder.extract_element(sums, I32(at)) for at in range(len(four))]
     return found
 
 
@@ -214,18 +219,70 @@ def _finish(builder: Any, given: Tile, sums: list[Any], outputs: int, rows: int,
                 builder.store(value, place)
 
 
-def mix(rows: int, vectors: int) -> Any:
-    """mix(values, stride, shares, stride, count, results, stride): weighted sums of `count` rows of float32, as addresses and bytes.
+def score(queries: int) -> Any:
+    """score(keys, stride, queries, stride, steps, results, stride, ahead, pace): dot products of four keys with some queries, in float32.
 
-    Row r of the results is the sum over n of share (r, n) x the n-th row of values, `vectors` x 8 numbers wide.
+    A step is eight numbers, and fetches `pace` bytes from `ahead` on, 64 at most. Result (query, key) stands at
+    results + query x stride + key x 4.
+    """
+    keys = 4
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        first, key_stride, query, query_stride, steps, results, result_stride, ahead, pace = arguments
+        key_rows, query_rows = rows_at(builder, first, key_stride, keys), rows_at(builder, query, query_stride, queries)
+
+        def body(step: Any, sums: list[Any]) -> list[Any]:
+            at = builder.mul(step, I64(4 * LANES))
+            _fetch(builder, builder.add(ahead, builder.mul(step, pace)), 64)
+            asked = [load(builder, builder.add(row, at), FLOATS) for row in query_rows]
+            held = [load(builder, builder.add(row, at), FLOATS) for row in key_rows]
+            return [multiply_add(builder, key, each, sums[number]) for number, (each, key) in enumerate(product(asked, held))]
+
+        sums = loop(builder, steps, [ir.Constant(FLOATS, None)] * (queries * keys), body)
+        for number, place in enumerate(rows_at(builder, results, result_stride, queries)):
+            four = _four_sums(builder, sums[keys * number : keys * number + keys], builder.fadd)
+            builder.store(four, builder.inttoptr(place, four.type.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    def typed(
+        context: Any,
+        first: Any,
+        keys_by: Any,
+        query: Any,
+        queries_by: Any,
+        steps: Any,
+        results: Any,
+        results_by: Any,
+        ahead: Any,
+        pace: Any,
+    ) -> Any:
+        return types.void(*[types.int64] * 9), generate
+
+    return intrinsic(typed)
+
+
+def mix(rows: int, vectors: int) -> Any:
+    """mix(values, stride, shares, stride, count, results, stride, ahead, pace): weighted sums of rows of float32, as addresses and bytes.
+
+    To row r of the results is added the sum over n < `count` of share (r, n) x the n-th row of values, `vectors` x 8
+    numbers wide. Each n fetches `pace` bytes from `ahead` on, 64 at most.
     """
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        values, value_stride, shares, share_stride, count, results, result_stride = arguments
+        values, value_stride, shares, share_stride, count, results, result_stride, ahead, pace = arguments
         share_rows = rows_at(builder, shares, share_stride, rows)
+        places = [
+            builder.inttoptr(builder.add(place, I64(4 * LANES * at)), FLOATS.as_pointer())
+            for place in rows_at(builder, results, result_stride, rows)
+            for at in range(vectors)
+        ]
+        starts = [builder.load(place) for place in places]
+        for start in starts:
+            start.align = 4
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             place = builder.add(values, builder.mul(step, value_stride))
+            _fetch(builder, builder.add(ahead, builder.mul(step, pace)), 64)
             held = [load(builder, builder.add(place, I64(4 * LANES * at)), FLOATS) for at in range(vectors)]
             added = []
             for row, shares_of in enumerate(share_rows):
@@ -239,16 +296,22 @@ def mix(rows: int, vectors: int) -> Any:
                 added += [multiply_add(builder, one, spread, total) for one, total in zip(held, mine, strict=True)]
             return added
 
-        sums = loop(builder, count, [ir.Constant(FLOATS, None)] * (rows * vectors), body)
-        for row, place in enumerate(rows_at(builder, results, result_stride, rows)):
-            for at in range(vectors):
-                pointer = builder.inttoptr(builder.add(place, I64(4 * LANES * at)), FLOATS.as_pointer())
-                builder.store(sums[row * vectors + at], pointer).align = 1
+        for place, total in zip(places, loop(builder, count, starts, body), strict=True):
+            builder.store(total, place).align = 4
         return context.get_dummy_value()
 
     def typed(
-        context: Any, values: Any, value_stride: Any, shares: Any, share_stride: Any, count: Any, results: Any, result_stride: Any
+        context: Any,
+        values: Any,
+        values_by: Any,
+        shares: Any,
+        shares_by: Any,
+        count: Any,
+        results: Any,
+        results_by: Any,
+        ahead: Any,
+        pace: Any,
     ) -> Any:
-        return types.void(*[types.int64] * 7), generate
+        return types.void(*[types.int64] * 9), generate
 
     return intrinsic(typed)
