@@ -8,9 +8,9 @@ import numpy as np
 
 from gencli.compiled.dots import NEAR
 from gencli.compiled.functions import ONE, exp
+from gencli.compiled.mixing import mix, score
 from gencli.compiled.slots import LEAST_OUTPUTS, PART
 from gencli.compiled.team import line, njit
-from gencli.compiled.tiles import mix, score
 
 _score_1, _score_2, _score_3 = score(1), score(2), score(3)
 _mix_1_4, _mix_2_4, _mix_3_4, _mix_1_1 = mix(1, 4), mix(2, 4), mix(3, 4), mix(1, 1)

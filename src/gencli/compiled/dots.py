@@ -11,6 +11,15 @@ AT_ONCE = 12  # outputs that tiles for several rows divide
 NEAR = 1 << 14  # bytes of weights that every group of rows goes over while they lie in the first cache
 
 
+@njit
+def _add_late(results: int, spare: int, room: int, rows: int, first: int, outputs: int, start: int) -> None:
+    """To the results of `rows` rows from output `first` on is added what stands in `spare` from output `start` on."""
+    for row in range(rows):
+        total, late = line(results + row * room, outputs), line(spare + row * room, outputs - start)
+        for output in range(first, outputs):
+            total[output] += late[output - start]
+
+
 def _dots_of(kind: str) -> Any:
     # as many sums as registers hold; products of whole numbers need some on the way
     tall = 3 if kind == "int8" else 4
@@ -86,10 +95,7 @@ def _dots_of(kind: str) -> Any:
                     else:
                         most(given)
                     if twice:
-                        for each in range(count):
-                            total, late = line(there + each * room, outputs), line(spare + each * room, width)
-                            for new in range(output, outputs):
-                                total[new] += late[new - at]
+                        _add_late(there, spare, room, count, output, outputs, at)
                     output += width
                     ahead += steps * pace
             start = end
