@@ -6,19 +6,22 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gencli.errors import RunError, UsageError
 from gencli.loading import Session, load
 from gencli.preset import Preset
+from gencli.registry import find
 from gencli.replay import replay_trace
 from gencli.shipped import folder
+from gencli.stages import knobs
 from gencli.trace import Trace
 from recorded import EVERY_STAGE, logits_of, made, plain_vocabulary, preset_of, recorded, truth
 
 SIZE = 3000
-ROUNDED = 1e-4  # of probability: a stage that learns from what was drawn carries rounding on from step to step
+ROUNDED = 1e-5  # of probability
 VOCABULARY = plain_vocabulary(SIZE)
 SHIPPED = sorted(path.stem for path in (folder("configs") / "presets").glob("*.yaml"))
 
@@ -184,12 +187,8 @@ PIPELINES = st.lists(st.sampled_from(EVERY_STAGE), max_size=3).map(lambda stages
 )
 
 
-@settings(max_examples=120, deadline=None)
-@given(PIPELINES, PIPELINES, st.floats(0.3, 8), st.integers(0, 10**6), st.integers(0, 3))
-@example(preset_of(("top_k", {"k": 40})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
-@example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
-def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
-    rows = logits_of(scale, SIZE, noise)
+def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.Tensor], seed: int) -> None:
+    """What a replay decides is what really is drawn, and its bounds hold the true probabilities."""
     events = list(made(rows, recorded_by, 0, VOCABULARY))
     steps = list(replay_trace(events, other, seed, VOCABULARY))
     expected = truth(rows, drawn(events), other, seed, VOCABULARY)
@@ -202,3 +201,39 @@ def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
         held = set(memoryview(event.logits.ids).cast("i")) if event.logits.ids else set(range(SIZE))
         others = sum(float(probs[token]) for token in range(SIZE) if token not in held)
         assert others <= step.unrecorded + ROUNDED
+
+
+@settings(max_examples=60, deadline=None)
+@given(PIPELINES, PIPELINES, st.floats(0.3, 8), st.integers(0, 10**6), st.integers(0, 3))
+@example(preset_of(("top_k", {"k": 40})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
+@example(preset_of(("tail_free", {"z": 0.5})), preset_of(("length_decay", {"factor": 3.0})), 1.0, 0, 0)
+@example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
+def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
+    check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
+
+
+NUMBER = {
+    "temperature": st.floats(0.1, 5),
+    "top_k": st.integers(1, 900),
+    "top_p": st.floats(0.05, 1),
+    "min_p": st.floats(0.0001, 0.9),
+    "top_a": st.floats(0.0001, 0.9),
+    "epsilon_cutoff": st.floats(1e-5, 0.1),
+    "repetition_penalty": st.floats(0.5, 2),
+    "logit_bias": st.dictionaries(st.integers(0, SIZE - 1), st.floats(-9, 9) | st.just(-math.inf), min_size=1, max_size=3),
+}
+KNOBS = {name: next(iter(knobs(find("stages", name)))).name for name in NUMBER}
+ANY = st.lists(
+    st.sampled_from(sorted(NUMBER)).flatmap(lambda name: NUMBER[name].map(lambda value: (name, {KNOBS[name]: value})))
+    | st.sampled_from(EVERY_STAGE),
+    max_size=4,
+).map(lambda stages: preset_of(*stages))
+
+
+@pytest.mark.slow
+@settings(max_examples=1500, deadline=None)
+@given(ANY, ANY, st.floats(0.3, 8), st.floats(0, 3), st.integers(0, 10**6), st.integers(0, 3))
+def test_what_is_decided_is_true_of_any_pipelines_and_tails(recorded_by, other, scale, bend, noise, seed):
+    """Any stages with any knobs, recorded and replayed; logits with tails from bent down to long."""
+    rows = [row.abs().pow(1 + bend).mul(row.sign()) for row in logits_of(scale, SIZE, noise)]
+    check_what_is_decided(recorded_by, other, rows, seed)

@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gencli.candidates import Candidates
 from gencli.events import Logits
-from gencli.unrecorded import ROUNDING, Record, treated_by_id
+from gencli.unrecorded import ROUNDING, Record
 from recorded import logits_of
 
 SIZE = 500
@@ -38,32 +37,25 @@ def test_completions_fit_the_record(scale, noise, count, likeliest):
     order = row.argsort(descending=True) if likeliest else torch.arange(SIZE)
     held = sorted(order[:count].tolist())
     logits = record_of(row, held)
-    seen: list[torch.Tensor] = []
-
-    def ending(candidates: Candidates) -> Candidates:
-        seen.append(candidates.logits[0])
-        return candidates
-
-    worlds = Record.of(logits).completed(ending, lambda candidates, rest: torch.zeros(len(rest), dtype=torch.bool))
-    assert len(worlds) >= 5
-    total = math.exp(logits.log_total)
+    record = Record.of(logits)
     others = [token for token in range(SIZE) if token not in held]
+    assert record.rest.tolist() == others
+    high, low = record.levels
+    assert high >= low
+    seen = [record.completed(record.rest, high + (low - high) * at / 4).logits[0] for at in range(5)]
     for values in seen:
         assert torch.equal(values[held], row[held])
         assert float(values[others].max()) == pytest.approx(logits.highest, abs=1e-5)
-        mass = float(values.double().exp().sum())
-        assert mass == pytest.approx(total, rel=3 * ROUNDING + 1e-6)
-    assert all(torch.equal(known.nonzero()[:, 0], torch.tensor(held)) for _, known in worlds)
+        assert float(values.double().exp().sum()) == pytest.approx(math.exp(logits.log_total), rel=3 * ROUNDING + 1e-6)
     squares = [float(values[others].double().exp().square().sum()) for values in seen]
-    assert max(squares) >= float(row[others].double().exp().square().sum()) * (1 - 1e-5) - 1e-9  # the extremes are extremes
+    assert squares[0] >= float(row[others].double().exp().square().sum()) * (1 - 1e-5) - 1e-9  # the extreme is one
+    assert squares == sorted(squares, reverse=True)
 
 
 def test_a_whole_record_is_itself():
     row = logits_of(2, SIZE, 1)[0]
     record = Record.of(Logits(SIZE, b"", packed(row), b"", float(row.double().logsumexp(0)), None))
-    ((final, known),) = record.completed(lambda candidates: candidates, lambda candidates, rest: rest > 0)
-    assert torch.equal(final.logits[0], row)
-    assert bool(known.all())
+    assert len(record.rest) == 0
     assert torch.equal(record.example.logits[0], row)
 
 
@@ -71,16 +63,8 @@ def test_where_nothing_else_is_possible_the_rest_is_gone():
     row = torch.full((SIZE,), -math.inf)
     row[[3, 4]] = torch.tensor([1.0, 2.0])
     record = Record.of(Logits(SIZE, packed([3, 4], torch.int32), packed([1.0, 2.0]), b"", float(row.double().logsumexp(0)), None))
-    ((final, _),) = record.completed(lambda candidates: candidates, lambda candidates, rest: rest > 0)
-    assert torch.equal(final.logits[0], row)
-
-
-def test_tokens_that_are_treated_by_their_id():
-    flat = Candidates(torch.zeros(1, 10))
-    biased = Candidates(torch.zeros(1, 10).index_fill(1, torch.tensor([4]), 2.0))
-    cut = biased.without([7])
-    assert treated_by_id([flat], torch.arange(10), 10).sum() == 0
-    assert treated_by_id([flat, biased, cut], torch.arange(3, 10), 10).nonzero()[:, 0].tolist() == [1, 4]
+    assert len(record.rest) == 0
+    assert torch.equal(record.example.logits[0], row)
 
 
 @pytest.mark.parametrize(

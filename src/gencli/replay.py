@@ -9,18 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-import torch
-from torch import Tensor
-
-from gencli.candidates import Candidates
-from gencli.drawing import draw
 from gencli.errors import GencliError, RunError, UsageError, shown
 from gencli.events import Event, Retracted, Started, Token
 from gencli.memory import DRAW, Memory
+from gencli.outcomes import Outcome, outcome
 from gencli.pipeline import Pipeline
 from gencli.preset import Preset
 from gencli.trace import Trace
-from gencli.unrecorded import Record, treated_by_id
+from gencli.unrecorded import Record
 from gencli.vocabulary import Vocabulary
 
 LARGEST_SEED = 2**63 - 1
@@ -158,44 +154,6 @@ class _Listening(Memory):
         return super().uniform(purpose, index)
 
 
-@dataclass(frozen=True)
-class _World:
-    """What may be in play at the end: `ids` (m,) and `probs` (m,) of the recorded tokens, and what the others hold."""
-
-    final: Candidates
-    ids: Tensor
-    probs: Tensor
-    others: float
-
-    @classmethod
-    def of(cls, final: Candidates, known: Tensor | None) -> _World:
-        ids, probs = final.token_ids()[0], final.probs()[0]
-        kept = probs > 0
-        if known is not None:
-            kept &= known[ids]
-        return cls(final, ids[kept], probs[kept], 0.0 if known is None else max(0.0, float(probs.sum() - probs[kept].sum())))
-
-    def prob(self, token_id: int) -> float:
-        found = self.probs[self.ids == token_id]
-        return float(found[0]) if len(found) else 0.0
-
-    def drawn(self, number: float, step: int) -> tuple[int | None, int | None]:
-        """The token that this number in [0, 1) draws if none of the others is in play, and that which it draws wherever the others stand.
-
-        The others may stand, by their ids, all before a token or all behind it.
-        """
-        if self.others == 0.0:
-            token = draw(self.final, [number], step)[0]
-            return token, token
-        if not len(self.ids):
-            return None, None
-        sums = self.probs.cumsum(0)
-        points = torch.tensor([number * float(sums[-1]), number - self.others, number], dtype=sums.dtype)
-        likely, low, high = torch.searchsorted(sums, points, right=True).clamp(max=len(sums) - 1).tolist()
-        certain = low == high and number - self.others >= 0 and number < float(sums[-1])
-        return int(self.ids[likely]), int(self.ids[low]) if certain else None
-
-
 class _Walk:
     """One sample, token by token."""
 
@@ -213,30 +171,26 @@ class _Walk:
         for candidate in token.candidates or ():
             plan.texts.setdefault(candidate.id, candidate.text)
         recorded_text = plan.texts.setdefault(token.id, token.bytes.decode("utf-8", "replace"))
-        worlds = self._worlds_of(record, token.step)
-        number = self.memory.uniform()
-        drawn = [world.drawn(number, self.memory.step) for world in worlds]
-        certain = {each for _, each in drawn}
-        least = min(range(len(worlds)), key=lambda at: worlds[at].others)
-        token_id, decided = drawn[least][0], self.certain and len(certain) == 1 and None not in certain
-        recorded_prob = _bounds(worlds, token.id)
+        now = self._outcome_of(record, token.step)
+        token_id, certain = now.drawn(self.memory.uniform(), self.memory.step)
+        recorded_prob = now.prob(token.id)
         if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
             self.certain = False  # from here on the stages may have noted something else
         if plan.listens and not plan.goes_on:
             plan.pipeline(record.example, [self.memory])  # so that stages note this step, and no completion at the extremes
-        plan.pipeline.drawn(worlds[least].final, [token.id], [self.memory])
+        plan.pipeline.drawn(now.example or record.survivors, [token.id], [self.memory])
         self.memory.append(token.id)
         return Replayed(
             sample=self.sample,
             step=token.step,
             recorded_id=token.id,
             id=token_id,
-            decided=decided,
+            decided=certain,
             recorded_text=recorded_text,
             text=None if token_id is None else plan.text(token_id),
             recorded_prob=recorded_prob,
-            prob=_bounds(worlds, token_id),
-            unrecorded=max(world.others for world in worlds),
+            prob=now.prob(token_id),
+            unrecorded=now.unrecorded,
         )
 
     def retract(self, to_step: int) -> None:
@@ -263,9 +217,10 @@ class _Walk:
             raise RunError(f"{where}: a token id lies outside of the vocabulary (0 to {record.size - 1}).")
         return record
 
-    def _worlds_of(self, record: Record, step: int) -> list[_World]:
+    def _outcome_of(self, record: Record, step: int) -> Outcome:
         try:
-            return self._worlds(record)
+            found = self._outcome(record)
+            return found if self.certain else found.unclaimed()
         except GencliError:
             raise
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -273,27 +228,14 @@ class _Walk:
             told = f"{type(error).__name__}: {shown(str(error))}"
             raise RunError(f"the pipeline cannot be run on step {step} of the trace ({told}).") from error
 
-    def _worlds(self, record: Record) -> list[_World]:
+    def _outcome(self, record: Record) -> Outcome:
         """Everything that may be in play at the end of this step, as far as the record tells."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
-            return [_World.of(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors), None)]
-        return [_World.of(final, known) for final, known in self._completed(record, self.plan.pipeline)]
+            return Outcome.exact(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors))
+        return outcome(record, self.plan.pipeline, [self.memory])
 
     def _tosses(self, record: Record) -> bool:
         """Whether the recorded pipeline decided something by a coin of its own, which another seed tosses anew."""
         self.memory.tossed = False
         self.plan.recorded(record.example, [self.memory])
         return self.memory.tossed
-
-    def _completed(self, record: Record, pipeline: Pipeline) -> list[tuple[Candidates, Tensor]]:
-        memories = [self.memory]
-
-        def named(candidates: Candidates, rest: Tensor) -> Tensor:
-            return treated_by_id(pipeline.traced(candidates, memories), rest, record.size)
-
-        return record.completed(lambda candidates: pipeline(candidates, memories), named)
-
-
-def _bounds(worlds: Sequence[_World], token_id: int | None) -> tuple[float, float]:
-    found = [0.0 if token_id is None else world.prob(token_id) for world in worlds]
-    return min(found), max(found)

@@ -1,15 +1,14 @@
 """What a trace recorded of a step's logits, and what the rest of them can be at the extremes. Knows no stage and no event but `Logits`.
 
 The rest is n tokens, none of them likelier than `highest`, which together hold what the log total leaves
-over. Between two extremes lie the figures that stages decide by, such as the normaliser at another
-temperature or the entropy: as few tokens as possible, all of them as likely as `highest`; and all of them
-equally likely. Both are stairs; the other extreme of what looks at the curve itself (tail_free) falls evenly.
+over. A completion puts one of them at `highest` and as many as the rest's mass allows at some level, from
+`highest` (as few as possible) down to that of equally likely tokens. Between the two lies what a monotone
+stage decides by, such as the normaliser at another temperature.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +21,6 @@ from gencli.events import Logits
 LARGEST_VOCABULARY = 1 << 22  # tokens; no tokenizer comes near
 ROUNDING = 3e-6  # of the whole probability: what float32 sums leave uncertain
 FAR_BELOW = 30.0  # nats: a token so far below the others weighs nothing
-LEVELS = 4  # completions from one extreme to the other
-HALVINGS = 8  # steps towards the level at which the rest just survives
-
-Ending = Callable[[Candidates], Candidates]
 
 
 @dataclass(frozen=True)
@@ -78,45 +73,36 @@ class Record:
         return Candidates(self.final[kept][None], ids[kept][None])
 
     @property
+    def rest(self) -> Tensor:
+        """(n,) the ids of tokens that were not recorded and that may have any mass, ascending."""
+        known = torch.zeros(self.size, dtype=torch.bool)
+        if self.ids is None or self.highest is None:
+            return known.nonzero()[:, 0]
+        return (~known.index_fill(0, self.ids, True)).nonzero()[:, 0]
+
+    @property
     def example(self) -> Candidates:
         """A whole vocabulary that fits the record: where it is not all recorded, the rest is equally likely."""
         if self.ids is None:
             return Candidates(self.raw[None])
-        count = self.size - len(self.ids)
-        level = -math.inf if self.highest is None else float(self._levels(count)[-1])
+        level = -math.inf if self.highest is None else self.levels[1]
         return Candidates(self.raw.new_full((self.size,), level).index_copy(0, self.ids, self.raw)[None])
 
-    def completed(self, ending: Ending, named: Callable[[Candidates, Tensor], Tensor]) -> list[tuple[Candidates, Tensor]]:
-        """What `ending`, a pipeline, leaves of the whole vocabulary: once where all of it is recorded, else once for each completion.
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The logits of the rest where it is as few tokens as possible, and where all of it is equally likely."""
+        assert self.highest is not None
+        assert self.ids is not None
+        count = self.size - len(self.ids)
+        return self.highest, self._mass(count) - math.log(count)
 
-        Each comes with a mask (size,) of the recorded tokens. `named(candidates, rest)` answers with a
-        mask (n,) of those of the `rest` (n,) that the pipeline treats by their id; they take their turn first and last.
-        """
-        if self.ids is None or self.highest is None:
-            return [(ending(self.example), torch.ones(self.size, dtype=torch.bool))]
-        known = torch.zeros(self.size, dtype=torch.bool).index_fill(0, self.ids, True)
-        rest, flat = (~known).nonzero()[:, 0], self.example
-        levels = self._levels(len(rest))
-        special = named(flat, rest)
-        first = torch.cat([rest[special], rest[~special]])
-
-        def at(level: Tensor, order: Tensor = first) -> Candidates:
-            return ending(self._filled(order, self._tail(level, len(rest))))
-
-        def several(world: Candidates) -> bool:
-            return int((~known[world.token_ids()[0][world.logits[0] > -torch.inf]]).sum()) > 1
-
-        worlds = [at(levels[0], first.flip(0)), ending(self._filled(first, self._slope(len(rest)))), *map(at, levels)]
-        survive = [several(each) for each in worlds[2:]]
-        for one, other in zip(range(LEVELS), range(1, LEVELS), strict=False):
-            if survive[one] == survive[other]:
-                continue
-            alive, dead = (levels[one], levels[other]) if survive[one] else (levels[other], levels[one])
-            for _ in range(HALVINGS):  # where the rest just survives it may weigh most
-                world = at(middle := (alive + dead) / 2)
-                alive, dead = (middle, dead) if several(world) else (alive, middle)
-                worlds.append(world)
-        return [(world, known) for world in worlds]
+    def completed(self, order: Tensor, level: float) -> Candidates:
+        """A whole vocabulary that fits the record, with the rest (n,) in this order, likeliest first, at this level."""
+        assert self.ids is not None
+        whole = self.raw.new_empty(self.size)
+        whole[self.ids] = self.raw
+        whole[order] = self._tail(level, len(order)).float()
+        return Candidates(whole[None])
 
     def _mass(self, count: int) -> float:
         """The log of what the rest holds, on the scale of the logits; never less than its likeliest token."""
@@ -125,53 +111,20 @@ class Record:
         mass = self.log_total + math.log(max(share, 0.0) + ROUNDING)
         return min(max(mass, self.highest), self.highest + math.log(count))
 
-    def _levels(self, count: int) -> Tensor:
-        """(LEVELS,) float64 logits from `highest` down to that of equally likely tokens."""
-        return torch.linspace(self.highest or 0.0, self._mass(count) - math.log(count), LEVELS, dtype=torch.float64)
-
-    def _tail(self, level: Tensor, count: int) -> Tensor:
+    def _tail(self, level: float, count: int) -> Tensor:
         """(n,) logits, descending: one `highest`, as many at `level` as the mass allows, what is left over, and nothing."""
         assert self.highest is not None
         mass = self._mass(count)
         values = torch.full((count,), mass - math.log(count) - FAR_BELOW, dtype=torch.float64)
         values[0] = self.highest
         left = max(0.0, math.exp(mass - self.highest) - 1)  # in units of the likeliest
-        each = math.exp(float(level) - self.highest)
+        each = math.exp(level - self.highest)
         number = min(int(left / each + 1e-9), count - 1)
         values[1 : 1 + number] = level
         left -= number * each
         if left > 0 and number + 1 < count:
             values[number + 1] = max(float(values[number + 1]), self.highest + math.log(left))
         return values
-
-    def _slope(self, count: int) -> Tensor:
-        """(n,) logits, descending by the same step from `highest` on, a curve that hardly bends; they hold the mass."""
-        assert self.highest is not None
-        wanted = math.exp(self._mass(count) - self.highest)  # in units of the likeliest
-        low, high = 0.0, FAR_BELOW
-        for _ in range(60):
-            step = (low + high) / 2
-            holds = count if step == 0 else math.expm1(-step * count) / math.expm1(-step)
-            low, high = (step, high) if holds > wanted else (low, step)
-        return self.highest - low * torch.arange(count, dtype=torch.float64)
-
-    def _filled(self, order: Tensor, values: Tensor) -> Candidates:
-        assert self.ids is not None
-        whole = self.raw.new_empty(self.size)
-        whole[self.ids] = self.raw
-        whole[order] = values.float()
-        return Candidates(whole[None])
-
-
-def treated_by_id(points: Sequence[Candidates], rest: Tensor, size: int) -> Tensor:
-    """A mask (n,) of the `rest` (n,), equally likely before, that some point of a pipeline sets apart from most of them."""
-    apart = torch.zeros(len(rest), dtype=torch.bool)
-    for point in points:
-        values = point.spread(size)[0][rest]
-        different = values != values.median()
-        if bool(different.any()):
-            apart |= different
-    return apart
 
 
 def _unpacked(data: bytes, kind: str) -> np.ndarray:

@@ -167,6 +167,11 @@ class Stage(Protocol):
     `rewind(memory) -> str | None`, asked after every token: it takes the memory back to the step to be
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.
+
+    `monotone = True` says of a stage that where some tokens are known by their total and the likeliest of them
+    alone, what it leaves of the other tokens lies between what it leaves where those are as few as possible
+    and where they are equally likely: it looks at each token, at ranks, at the likeliest and at sums from
+    the top. Of a stage that does not say so a replay claims nothing where such tokens are in play.
     """
 
     place: ClassVar[float]

@@ -21,6 +21,7 @@ class RepetitionPenalty:
 
     place: ClassVar[float] = 20
     source: ClassVar[str] = "Keskar et al. 2019, CTRL (arXiv:1909.05858)"
+    monotone: ClassVar[bool] = True
     aliases: ClassVar[tuple[str, ...]] = ("repeat_penalty",)
 
     penalty: float = knob(
