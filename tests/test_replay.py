@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 
 from gencli.errors import RunError, UsageError
@@ -189,9 +189,12 @@ PIPELINES = st.lists(st.sampled_from(EVERY_STAGE), max_size=3).map(lambda stages
 
 def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.Tensor], seed: int) -> None:
     """What a replay decides is what really is drawn, and its bounds hold the true probabilities."""
-    events = list(made(rows, recorded_by, 0, VOCABULARY))
+    try:
+        events = list(made(rows, recorded_by, 0, VOCABULARY))
+        expected = list(truth(rows, drawn(events), other, seed, VOCABULARY))
+    except RunError:  # logits beyond float32: no run either
+        reject()
     steps = list(replay_trace(events, other, seed, VOCABULARY))
-    expected = truth(rows, drawn(events), other, seed, VOCABULARY)
     for step, event, (token, probs) in zip(steps, events[1:], expected, strict=True):
         if step.decided:
             assert step.id == token
@@ -231,7 +234,7 @@ ANY = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(ANY, ANY, st.floats(0.3, 8), st.floats(0, 3), st.integers(0, 10**6), st.integers(0, 3))
 def test_what_is_decided_is_true_of_any_pipelines_and_tails(recorded_by, other, scale, bend, noise, seed):
     """Any stages with any knobs, recorded and replayed; logits with tails from bent down to long."""

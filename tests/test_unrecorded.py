@@ -40,16 +40,14 @@ def test_completions_fit_the_record(scale, noise, count, likeliest):
     record = Record.of(logits)
     others = [token for token in range(SIZE) if token not in held]
     assert record.rest.tolist() == others
-    high, low = record.levels
-    assert high >= low
-    seen = [record.completed(record.rest, high + (low - high) * at / 4).logits[0] for at in range(5)]
+    special = torch.zeros(len(others), dtype=torch.bool).index_fill(0, torch.tensor([0, len(others) // 2]), len(others) > 2)
+    seen = [record.completed(special, few, held).logits[0] for held in (None, True, False) for few in (True, False)]
     for values in seen:
         assert torch.equal(values[held], row[held])
-        assert float(values[others].max()) == pytest.approx(logits.highest, abs=1e-5)
+        assert float(values[others].max()) <= logits.highest + 1e-5
         assert float(values.double().exp().sum()) == pytest.approx(math.exp(logits.log_total), rel=3 * ROUNDING + 1e-6)
     squares = [float(values[others].double().exp().square().sum()) for values in seen]
-    assert squares[0] >= float(row[others].double().exp().square().sum()) * (1 - 1e-5) - 1e-9  # the extreme is one
-    assert squares == sorted(squares, reverse=True)
+    assert max(squares) >= float(row[others].double().exp().square().sum()) * (1 - 1e-5) - 1e-9  # the extremes are extremes
 
 
 def test_a_whole_record_is_itself():

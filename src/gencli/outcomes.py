@@ -1,14 +1,14 @@
 """What may be in play at the end of a recorded step under another pipeline, as far as the record tells. Knows no trace and no seed.
 
-Where the record does not hold every token, the pipeline is run on completions of it. What it leaves of the
-recorded tokens lies between what it leaves there, if every stage that sees unrecorded tokens is `monotone`;
-where another kind of stage sees some, nothing is claimed.
+Where the record does not hold every token, the pipeline is run on completions of it at the extremes. They
+bound what a pipeline leaves as long as unrecorded tokens meet only stages that read a token by itself, and then
+others that read ranks or sums and remove all of them. Where they meet anything else, nothing is claimed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +18,8 @@ from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.memory import Memory
 from gencli.pipeline import Pipeline
+from gencli.stages import Stage
 from gencli.unrecorded import Record
-
-COARSE, FINE = 4, 12  # levels of the rest that are tried: first, and where some of it may be left
-GOLDEN, STEPS = (math.sqrt(5) - 1) / 2, 16  # of the search for the level at which most of it is left
-MISSED = 2e-3  # of that: what the search may have missed
 
 
 @dataclass(frozen=True)
@@ -110,132 +107,85 @@ class Outcome:
 def outcome(record: Record, pipeline: Pipeline, memories: Sequence[Memory]) -> Outcome:
     """What `pipeline` leaves of a recorded step after what `memories`, of one row, hold."""
     rest = record.rest
-    passed = pipeline.traced(record.example, memories)
+    flat = pipeline.traced(record.example, memories)
     if not len(rest):
-        return Outcome.exact(passed[-1])
-    left = torch.ones(record.size, dtype=torch.bool).index_fill(0, rest, False)
-    special = _treated_by_id(passed, rest, record.size)
-    tried = [_World.of(passed[-1], left)]
-    if special is None or not _claims(pipeline, passed, left):
-        return _together(tried).unclaimed()
-    first = torch.cat([rest[special], rest[~special]])
-    orders = [first, first.flip(0)] if bool(special.any()) else [first]
-
-    def at(level: float, order: Tensor = first) -> _World | None:
-        passed = pipeline.traced(record.completed(order, level), memories)
-        return _World.of(passed[-1], left) if _claims(pipeline, passed, left) else None
-
-    for levels, turns in ((_between(record.levels, COARSE), orders), (_between(record.levels, FINE), [first])):
-        for level in levels:
-            for order in turns:
-                world = at(level, order)
-                if world is None:
-                    return _together(tried).unclaimed()
-                tried.append(world)
-        if all(each.rest == 0 and torch.equal(each.kept, tried[0].kept) for each in tried):
-            return Outcome.exact(tried[0].final)
-    tried += _heaviest(at, _between(record.levels, FINE))
-    return _together(tried)
+        return Outcome.exact(flat[-1])
+    special, raised = _treated_by_id(pipeline.stages, flat, rest, record.size)
+    holdings = (None, True, False) if bool(special.any()) else (None,)
+    passed = [pipeline.traced(record.completed(special, few, held), memories) for held in holdings for few in (True, False)]
+    recorded = torch.ones(record.size, dtype=torch.bool).index_fill(0, rest, False)
+    points = [[_World.of(world[at], recorded) for world in passed] for at in range(len(pipeline.stages) + 1)]
+    ends = points[-1]
+    if _claimed(pipeline.stages, points, raised):
+        if _settled(ends) and not any(world.others for world in ends):
+            return Outcome.exact(ends[0].left)
+        return _together(ends, rest[special])
+    return _together(ends, rest[special]).unclaimed()
 
 
 @dataclass(frozen=True)
 class _World:
-    """What is left of one completion: `kept` (vocabulary,) recorded tokens, `logits` (vocabulary,) of them, and what the others weigh.
+    """What is `left` of one completion: `kept` (vocabulary,) are the recorded tokens, `others` whether any other one is among it."""
 
-    `rest` is the log of the others' weight together plus one, `largest` the logit of the likeliest of them.
-    """
-
-    final: Candidates
+    left: Candidates
     kept: Tensor
-    logits: Tensor
-    log_rest: float
-    largest: float
+    others: bool
 
     @classmethod
-    def of(cls, final: Candidates, recorded: Tensor) -> _World:
-        logits = final.spread(len(recorded))[0].double()
-        alive = logits > -torch.inf
-        others = logits[alive & ~recorded]
-        none = len(others) == 0
-        return cls(
-            final,
-            alive & recorded,
-            logits,
-            -math.inf if none else float(others.logsumexp(0)),
-            -math.inf if none else float(others.max()),
-        )
-
-    @property
-    def rest(self) -> float:
-        """0 where nothing else is left."""
-        return 0.0 if self.log_rest == -math.inf else 1.0
+    def of(cls, left: Candidates, recorded: Tensor) -> _World:
+        alive = left.token_ids()[0][left.logits[0] > -torch.inf]
+        mine = recorded[alive]
+        return cls(left, torch.zeros_like(recorded).index_fill(0, alive[mine], True), not bool(mine.all()))
 
 
-def _claims(pipeline: Pipeline, passed: Sequence[Candidates], recorded: Tensor) -> bool:
-    """Whether every stage that changed something while unrecorded tokens were in play is monotone."""
-    for stage, before, after in zip(pipeline.stages, passed, passed[1:], strict=False):
-        if after is before or getattr(stage, "monotone", False):
+def _claimed(stages: Sequence[Stage], points: Sequence[Sequence[_World]], raised: bool) -> bool:
+    """Whether the extremes at the first of the points stay extremes to the last; `raised` unrecorded tokens are some that got a bias."""
+    loose = False  # a cut may have left more or less of the others than at both extremes
+    for stage, before, after in zip(stages, points, points[1:], strict=False):
+        if all(one.left is other.left for one, other in zip(before, after, strict=True)):
             continue
-        alive = before.token_ids()[0][before.logits[0] > -torch.inf]
-        if bool((~recorded[alive]).any()):
+        reads = getattr(stage, "reads", None)
+        if not any(world.others for world in before):
+            if not _settled(before):
+                return False
+        elif reads == "rank" or (reads == "sum" and not loose and not raised):
+            loose = loose or any(world.others for world in after)
+        elif reads != "token":
             return False
-    return True
+    return not loose or not any(world.others for world in points[-1])
 
 
-def _treated_by_id(points: Sequence[Candidates], rest: Tensor, size: int) -> Tensor | None:
-    """A mask (n,) of the `rest` (n,), equally likely before, that a pipeline sets apart from most of it; None if in several ways."""
-    apart = torch.zeros(len(rest), dtype=torch.bool)
-    for point in points:
-        values = point.spread(size)[0][rest]
-        different = values != values.median()
-        if len(torch.unique(values[different])) > 1:
-            return None
+def _settled(worlds: Sequence[_World]) -> bool:
+    """Whether the same recorded tokens are left everywhere."""
+    return all(torch.equal(world.kept, worlds[0].kept) for world in worlds)
+
+
+def _treated_by_id(stages: Sequence[Stage], points: Sequence[Candidates], rest: Tensor, size: int) -> tuple[Tensor, bool]:
+    """A mask (n,) of the `rest` (n,), equally likely at first, that stages set apart, and whether one of them leaves some of those."""
+    apart, raised = torch.zeros(len(rest), dtype=torch.bool), False
+    for stage, one, other in zip(stages, points, points[1:], strict=False):
+        if one is other or getattr(stage, "reads", None) != "token":
+            continue  # what others read treats equals equally, but for ties
+        before, after = one.spread(size)[0][rest], other.spread(size)[0][rest]
+        alive = before > -torch.inf
+        change = after - before
+        different = alive & (change != change[alive].median()) if bool(alive.any()) else alive
         apart |= different
-    return apart
+        raised = raised or bool((after[different] > -torch.inf).any())
+    return apart & bool((~apart).any()), raised
 
 
-def _between(ends: tuple[float, float], count: int) -> list[float]:
-    high, low = ends
-    return [high + (low - high) * at / (count - 1) for at in range(count)]
-
-
-def _heaviest(at: Callable[[float], _World | None], levels: Sequence[float]) -> list[_World]:
-    """Worlds on the way to the level that leaves most of the rest: between two thresholds it rises to one peak."""
-    weights = [-math.inf if (world := at(level)) is None else world.log_rest for level in levels]
-    peak = max(range(len(levels)), key=weights.__getitem__)
-    low, high = levels[min(peak + 1, len(levels) - 1)], levels[max(peak - 1, 0)]
-    found: list[_World] = []
-
-    def weight(level: float) -> float:
-        world = at(level)
-        if world is None:
-            return -math.inf
-        found.append(world)
-        return world.log_rest
-
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    of_left, of_right = weight(left), weight(right)
-    for _ in range(STEPS):
-        if of_left >= of_right:
-            high, right, of_right = right, left, of_left
-            left = high - GOLDEN * (high - low)
-            of_left = weight(left)
-        else:
-            low, left, of_left = left, right, of_right
-            right = low + GOLDEN * (high - low)
-            of_right = weight(right)
-    return found
-
-
-def _together(worlds: Sequence[_World]) -> Outcome:
-    """One outcome from all that was tried."""
-    some = torch.stack([world.kept for world in worlds]).any(0)
-    every = torch.stack([world.kept for world in worlds]).all(0)
-    logits = torch.stack([world.logits for world in worlds]).amax(0)
+def _together(worlds: Sequence[_World], special: Tensor) -> Outcome:
+    """One outcome from all extremes."""
+    every = torch.stack([world.kept for world in worlds])
+    some, all_of_them = every.any(0), every.all(0)
+    logits = torch.stack([world.left.spread(len(some))[0].double() for world in worlds])
     ids = some.nonzero()[:, 0]
-    peak = float(logits[ids].max()) if len(ids) else max(world.largest for world in worlds)
-    weights = [math.exp(world.log_rest - peak) for world in worlds]
-    one = max(math.exp(world.largest - peak) for world in worlds)
-    likely = worlds[min(range(len(worlds)), key=weights.__getitem__)].kept
-    rest = max(0.0, min(weights) * (1 - MISSED) - one), max(weights) * (1 + MISSED) + one
-    return Outcome(ids, (logits[ids] - peak).exp(), every[ids], likely[ids], rest)
+    known = logits[:, ids].amax(0)
+    peak = float(known.max()) if len(ids) else float(logits.max())
+    weights = (logits - peak).exp().where(~some, 0.0)  # of the others, in each world
+    apart = weights[:, special].sum(1)
+    others = weights.sum(1) - apart
+    rest = float(others.min() + apart.min()), float(others.max() + apart.max())
+    likely = worlds[int((others + apart).argmin())].kept
+    return Outcome(ids, (known - peak).exp(), all_of_them[ids], likely[ids], rest)

@@ -1,9 +1,8 @@
 """What a trace recorded of a step's logits, and what the rest of them can be at the extremes. Knows no stage and no event but `Logits`.
 
 The rest is n tokens, none of them likelier than `highest`, which together hold what the log total leaves
-over. A completion puts one of them at `highest` and as many as the rest's mass allows at some level, from
-`highest` (as few as possible) down to that of equally likely tokens. Between the two lies what a monotone
-stage decides by, such as the normaliser at another temperature.
+over: at one extreme as few tokens as possible, all of them as likely as `highest`, at the other all of
+them equally likely. Some of them may be set apart, and then hold as much of it as they can, or nothing.
 """
 
 from __future__ import annotations
@@ -85,24 +84,40 @@ class Record:
         """A whole vocabulary that fits the record: where it is not all recorded, the rest is equally likely."""
         if self.ids is None:
             return Candidates(self.raw[None])
-        level = -math.inf if self.highest is None else self.levels[1]
+        count = self.size - len(self.ids)
+        level = -math.inf if self.highest is None else self._mass(count) - math.log(count)
         return Candidates(self.raw.new_full((self.size,), level).index_copy(0, self.ids, self.raw)[None])
 
-    @property
-    def levels(self) -> tuple[float, float]:
-        """The logits of the rest where it is as few tokens as possible, and where all of it is equally likely."""
-        assert self.highest is not None
-        assert self.ids is not None
-        count = self.size - len(self.ids)
-        return self.highest, self._mass(count) - math.log(count)
+    def completed(self, special: Tensor, few: bool, special_few: bool | None) -> Candidates:
+        """A whole vocabulary that fits the record: the `rest` is as `few` tokens as possible, or all equally likely.
 
-    def completed(self, order: Tensor, level: float) -> Candidates:
-        """A whole vocabulary that fits the record, with the rest (n,) in this order, likeliest first, at this level."""
+        Those of it in the mask `special` (n,) hold as much as they can, in the same two ways, or nothing (None).
+        """
         assert self.ids is not None
+        assert self.highest is not None
+        rest = self.rest
+        mass = math.exp(self._mass(len(rest)) - self.highest)  # in units of the likeliest
+        inside = min(mass, float(special.sum())) if special_few is not None else 0.0
+        nothing = self.highest + math.log(mass / len(rest)) - FAR_BELOW
+        values = torch.empty(len(rest), dtype=torch.float64)
+        values[~special] = self._shared(mass - inside, int((~special).sum()), few, nothing)
+        values[special] = self._shared(inside, int(special.sum()), bool(special_few), nothing)
         whole = self.raw.new_empty(self.size)
         whole[self.ids] = self.raw
-        whole[order] = self._tail(level, len(order)).float()
+        whole[rest] = values.float()
         return Candidates(whole[None])
+
+    def _shared(self, mass: float, count: int, few: bool, nothing: float) -> Tensor:
+        """(count,) logits that hold `mass` times the likeliest, descending from it: as few as possible, or the others equally likely."""
+        assert self.highest is not None
+        values = torch.full((count,), nothing, dtype=torch.float64)
+        number = min(count, int(mass + 1e-9) if few else min(1, int(mass + 1e-9)))
+        values[:number] = self.highest
+        left = mass - number
+        others = min(1, count - number) if few else count - number
+        if others and left > 0:
+            values[number : number + others] = max(nothing, self.highest + math.log(min(1.0, left / others)))
+        return values
 
     def _mass(self, count: int) -> float:
         """The log of what the rest holds, on the scale of the logits; never less than its likeliest token."""
@@ -110,21 +125,6 @@ class Record:
         share = -math.expm1(float(self.raw.double().logsumexp(0)) - self.log_total)
         mass = self.log_total + math.log(max(share, 0.0) + ROUNDING)
         return min(max(mass, self.highest), self.highest + math.log(count))
-
-    def _tail(self, level: float, count: int) -> Tensor:
-        """(n,) logits, descending: one `highest`, as many at `level` as the mass allows, what is left over, and nothing."""
-        assert self.highest is not None
-        mass = self._mass(count)
-        values = torch.full((count,), mass - math.log(count) - FAR_BELOW, dtype=torch.float64)
-        values[0] = self.highest
-        left = max(0.0, math.exp(mass - self.highest) - 1)  # in units of the likeliest
-        each = math.exp(level - self.highest)
-        number = min(int(left / each + 1e-9), count - 1)
-        values[1 : 1 + number] = level
-        left -= number * each
-        if left > 0 and number + 1 < count:
-            values[number + 1] = max(float(values[number + 1]), self.highest + math.log(left))
-        return values
 
 
 def _unpacked(data: bytes, kind: str) -> np.ndarray:

@@ -168,10 +168,9 @@ class Stage(Protocol):
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.
 
-    `monotone = True` says of a stage that where some tokens are known by their total and the likeliest of them
-    alone, what it leaves of the other tokens lies between what it leaves where those are as few as possible
-    and where they are equally likely: it looks at each token, at ranks, at the likeliest and at sums from
-    the top. Of a stage that does not say so a replay claims nothing where such tokens are in play.
+    `reads` says what decides about a token, if it is no more than this: "token", its own logit and id, and what
+    came before; "rank", its place from the top, or how far it is from the top; "sum", that and what sums of
+    probabilities from the top are. A replay claims nothing of other stages where tokens were not recorded.
     """
 
     place: ClassVar[float]

@@ -28,7 +28,7 @@ class AllowedWords:
 
     place: ClassVar[float] = 12
     source: ClassVar[str] = "vLLM, SamplingParams.allowed_token_ids"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
     aliases: ClassVar[tuple[str, ...]] = ("allowed_token_ids",)
 
     words: tuple[str | int | tuple[int, ...], ...] = knob("words", (), "Only the tokens of these words may come.", neutral=())

@@ -45,7 +45,7 @@ class BannedWords:
     place: ClassVar[float] = 11
     aliases: ClassVar[tuple[str, ...]] = ("bad_words",)
     source: ClassVar[str] = "koboldcpp, banned strings; sam-paech, antislop-sampler"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     words: tuple[str | int | tuple[int, ...], ...] = knob("words", (), "A text, or a token by its id, that is never written.", neutral=())
     slot: int = 0

@@ -36,7 +36,7 @@ class Dry:
 
     place: ClassVar[float] = 23
     source: ClassVar[str] = "p-e-w 2024, DRY (text-generation-webui pull request 5677)"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     multiplier: float = knob("float", 0.0, "How strong the penalty is: 0.8 is usual; 0 is off.", neutral=0.0, low=0.0, high=100.0)
     base: float = knob("float", 1.75, "By how much it grows with each token of the repetition.", low=1.0, high=100.0)

@@ -19,7 +19,7 @@ class FrequencyPenalty:
 
     place: ClassVar[float] = 22
     source: ClassVar[str] = "OpenAI API reference, frequency_penalty"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     penalty: float = knob(
         "float", 0.0, "Subtracted from a token's logit for each time it appeared; 0 changes nothing.", neutral=0.0, low=-100.0, high=100.0

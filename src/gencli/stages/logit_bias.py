@@ -28,7 +28,7 @@ class LogitBias:
 
     place: ClassVar[float] = 10
     source: ClassVar[str] = "OpenAI API reference, logit_bias"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     entries: tuple[tuple[str | int, float], ...] = knob(
         "map", (), "Token (its text or id) and the number added to its logit; -inf forbids it.", neutral=(), low=-10000.0, high=10000.0

@@ -20,7 +20,7 @@ class MinNewTokens:
 
     place: ClassVar[float] = 30
     source: ClassVar[str] = "transformers, MinNewTokensLengthLogitsProcessor"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     tokens: int = knob("int", 0, "How many tokens must come before the text may end; 0 lets it end at once.", neutral=0, low=0)
     end_ids: tuple[int, ...] = ()

@@ -20,7 +20,7 @@ class MinP:
 
     place: ClassVar[float] = 80
     source: ClassVar[str] = "Nguyen et al. 2024, Turning Up the Heat: Min-p Sampling (arXiv:2407.01082)"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "rank"
 
     p: float = knob(
         "float", 0.0, "Smallest probability that stays, as a share of the likeliest token's; 0 keeps all.", neutral=0.0, low=0.0, high=1.0

@@ -25,7 +25,7 @@ class NoRepeatNgram:
 
     place: ClassVar[float] = 25
     source: ClassVar[str] = "Paulus, Xiong and Socher 2017, A Deep Reinforced Model for Abstractive Summarization (arXiv:1705.04304)"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
     aliases: ClassVar[tuple[str, ...]] = ("no_repeat_ngram_size",)
 
     size: int = knob("int", 0, "Length of the runs of tokens that come once only; 0 is off.", neutral=0, low=0)

@@ -19,7 +19,7 @@ class PresencePenalty:
 
     place: ClassVar[float] = 21
     source: ClassVar[str] = "OpenAI API reference, presence_penalty"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     penalty: float = knob(
         "float", 0.0, "Subtracted once from the logit of every seen token; 0 changes nothing.", neutral=0.0, low=-100.0, high=100.0

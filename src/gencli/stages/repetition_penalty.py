@@ -21,7 +21,7 @@ class RepetitionPenalty:
 
     place: ClassVar[float] = 20
     source: ClassVar[str] = "Keskar et al. 2019, CTRL (arXiv:1909.05858)"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
     aliases: ClassVar[tuple[str, ...]] = ("repeat_penalty",)
 
     penalty: float = knob(

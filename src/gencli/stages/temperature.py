@@ -21,7 +21,7 @@ class Temperature:
 
     place: ClassVar[float] = 50
     source: ClassVar[str] = "Ackley, Hinton and Sejnowski 1985, A learning algorithm for Boltzmann machines"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "token"
 
     temperature: float = knob(
         "float", 1.0, "Below 1 sharpens, above 1 flattens, 0 always takes the likeliest.", neutral=1.0, low=0.0, high=100.0

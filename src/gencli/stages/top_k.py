@@ -19,7 +19,7 @@ class TopK:
 
     place: ClassVar[float] = 60
     source: ClassVar[str] = "Fan, Lewis and Dauphin 2018, Hierarchical Neural Story Generation (arXiv:1805.04833)"
-    monotone: ClassVar[bool] = True
+    reads: ClassVar[str] = "rank"
 
     k: int = knob("int", 0, "How many of the likeliest tokens stay in play; 0 keeps all.", neutral=0, low=0)
 
