@@ -16,8 +16,9 @@ from tiktoken import Encoding
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from gencli.detokeniser import decode
+from gencli.tokenizers._patterns import PATTERNS
 from gencli.tokenizers._source import Inexact, read
-from gencli.tokenizers.byte_level import PATTERNS, ByteLevel
+from gencli.tokenizers.byte_level import ByteLevel
 from tokenizing import ODD, TEXT, Pair, byte_level_json, bytes_alphabet, vocabulary_of
 
 PAIRS = ["fable_pair", "gpt2_pair", "neox_pair"]

@@ -21,7 +21,7 @@ class Huggingface:
     place: ClassVar[int] = 100  # the last to be asked: it takes everything
 
     def __init__(self, source: Source) -> None:
-        self._path = source.path
+        self._path, self._prepare = source.path, source.prepare
         self._library = library(source.path, source.text, source.added)
         self._added = AddedTokens(source.added)
         self.size = source.size
@@ -36,6 +36,8 @@ class Huggingface:
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
         """The ids of ordinary text. `at_start`: some tokenizers put a space before the first word only."""
         with refused(self._path):
+            if self._prepare is not None:
+                text = self._prepare(text, at_start)
             if self._later is not None:
                 self._library.pre_tokenizer = self._first if at_start else self._later
             return self._library.encode(text, add_special_tokens=False).ids
