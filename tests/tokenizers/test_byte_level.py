@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,14 @@ from hypothesis import strategies as st
 from tiktoken import Encoding
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gencli.detokeniser import decode
+from gencli.detokeniser import Detokeniser, decode
+from gencli.tokenizers import encode_pieces
 from gencli.tokenizers._patterns import PATTERNS
 from gencli.tokenizers._source import Inexact, read
 from gencli.tokenizers.byte_level import ByteLevel
-from tokenizing import ODD, TEXT, Pair, byte_level_json, bytes_alphabet, vocabulary_of
+from tokenizing import ODD, TEXT, Pair, byte_level_json, bytes_alphabet, drawn_strings, vocabulary_of
 
-PAIRS = ["fable_pair", "gpt2_pair", "neox_pair"]
+PAIRS = ["fable_pair", "gpt2_pair", "neox_pair", "llama3_pair", "qwen2_pair"]
 LETTERS = st.sampled_from("ab")
 WORDS = ["".join(word) for length in range(1, 9) for word in itertools.product("ab", repeat=length)]
 
@@ -35,8 +37,43 @@ def test_it_is_what_runs_these(pair):
     assert isinstance(pair.ours, ByteLevel)
 
 
+def test_ten_thousand_strings(pair):
+    """Ordinary text, in which special-token text stays text, and text that may hold special tokens."""
+    special = [*pair.ours.special, *(token.content for token in pair.oracle.get_added_tokens_decoder().values())]
+    texts = drawn_strings(10_000, special)
+    assert len(texts) == 10_000
+    pair.oracle.encode_special_tokens = True
+    assert [pair.ours.encode(text) for text in texts] == [each.ids for each in pair.oracle.encode_batch(texts, add_special_tokens=False)]
+    pair.oracle.encode_special_tokens = False
+    expected = [each.ids for each in pair.oracle.encode_batch(texts, add_special_tokens=False)]
+    assert [encode_pieces(pair.ours, [(text, True)]) for text in texts] == expected
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_random_byte_strings_decode_to_themselves(pair):
+    """Half of them cut into whatever tokens begin so, half into single bytes; at once, and token by token."""
+    chance, vocabulary = random.Random(1), vocabulary_of(pair.ours)
+    special = set(pair.ours.special.values())
+    ids = {own: id for id, own in enumerate(pair.ours.token_bytes) if own and id not in special}
+    for at in range(100_000):
+        data = (
+            chance.randbytes(chance.randrange(12))
+            if at % 3
+            else "".join(chance.choice(ODD) for _ in range(3)).encode()[chance.randrange(3) :]
+        )
+        cut: list[int] = []
+        rest = data
+        while rest:
+            length = next(length for length in range(min(len(rest), 6) if at % 2 else 1, 0, -1) if rest[:length] in ids)
+            cut.append(ids[rest[:length]])
+            rest = rest[length:]
+        assert b"".join(pair.ours.token_bytes[id] for id in cut) == data
+        stream = Detokeniser(vocabulary)
+        assert "".join(map(stream.push, cut)) + stream.flush() == decode(vocabulary, cut) == data.decode("utf-8", "replace")
+
+
 @given(text=TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_text_becomes_the_librarys_ids(pair, text):
     assert pair.ours.encode(text) == pair.ordinary(text)
 
