@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gencli.errors import RunError
+from gencli.errors import RunError, shown
 from gencli.tokenizers._added import AddedToken
+from gencli.tokenizers._regexes import objection, patterns
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
 
-MAX_BYTES = 128 << 20  # the largest published tokenizer.json has some 35 MB
+MAX_BYTES = 48 << 20  # the largest published tokenizer.json has some 35 MB
 MAX_ID = 1 << 22
+# of each sign in a tokenizer.json: what is read takes some hundred bytes for each, and published ones have fewer
+MOST = {b"{": 200_000, b"[": 1_000_000, b",": 1_500_000}
 
 
 class Inexact(Exception):
@@ -92,6 +95,9 @@ def source_from(
     if not all(0 <= id < size for id in start):
         raise damaged(path, "a start token is outside the vocabulary")
     normalizer, pre_tokenizer, decoder = (data.get(part) for part in ("normalizer", "pre_tokenizer", "decoder"))
+    for pattern in patterns([normalizer, pre_tokenizer, decoder]):
+        if (why := objection(pattern)) is not None:
+            raise RunError(f"{path}: its pattern {shown(pattern)} {why}; it could keep this machine busy for ever, so it is not run.")
     text = json.dumps(data) if text is None else text
     return Source(path, text, model, vocab, added, normalizer, pre_tokenizer, decoder, start, size, prepare)
 
@@ -140,6 +146,11 @@ def _json(path: Path) -> tuple[str, dict[str, Any]]:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise damaged(path, f"it is larger than {MAX_BYTES >> 20} MB")
+        for sign, most in MOST.items():
+            if content.count(sign) > most:
+                raise damaged(path, f"it has more than {most:,} of {sign.decode()!r}, more entries than any vocabulary")
+        if not content.rstrip().endswith(b"}"):
+            raise damaged(path, "it is not JSON (it does not end as an object ends; perhaps it was cut off)")
         text = content.decode("utf-8")
         data = json.loads(text)
     except OSError as error:
