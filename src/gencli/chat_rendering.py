@@ -65,7 +65,8 @@ def _confine() -> None:
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     for what, most in (("AS", MEMORY), ("CORE", 0), ("FSIZE", 0), ("NOFILE", 3)):
         limit = getattr(resource, f"RLIMIT_{what}")
-        resource.setrlimit(limit, (most, most))
+        with suppress(ValueError, OSError):  # macOS knows no limit of address space
+            resource.setrlimit(limit, (most, most))
 
 
 def _render(environment: ImmutableSandboxedEnvironment, task: dict[str, Any]) -> list[str | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,17 +19,19 @@ class Alphabet:
     characters: list[str]
 
 
-class _Data(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only plain values are read")
-
-
 def alphabet(path: Path, data: bytes) -> Alphabet:
     """The characters of a meta.pkl's `data`. Raises `RunError` where it is damaged or holds anything but plain values."""
+    import io
+    import pickle
+
+    class Data(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> NoReturn:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only plain values are read")
+
     if len(data) > LARGEST:
         raise damaged(path, f"it is larger than {LARGEST >> 20} MB, which no alphabet is")
     try:
-        meta: Any = _Data(io.BytesIO(data)).load()
+        meta: Any = Data(io.BytesIO(data)).load()
         itos = meta["itos"]
         characters = [itos[id] for id in range(len(itos))]
     except Exception as error:  # whatever a pickle's damage leads to

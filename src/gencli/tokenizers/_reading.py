@@ -7,7 +7,7 @@ from typing import Any
 
 from gencli.errors import RunError
 from gencli.formats import GGUFVocabulary, read_json
-from gencli.tokenizers import _gguf, _llama2c, _ranked, _sentencepiece, _source
+from gencli.tokenizers import _ranked, _source  # the others where their files are there: most checkpoints have a tokenizer.json
 from gencli.tokenizers._alphabet import Alphabet, alphabet
 from gencli.tokenizers._pieces import Pieces
 from gencli.tokenizers._ranked import Ranked
@@ -23,6 +23,8 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
     Raises `RunError` where there is none, or where it is unreadable or damaged.
     """
     if vocabulary is not None:
+        from gencli.tokenizers import _gguf
+
         return _gguf.source_of(folder, vocabulary)
     if (folder / JSON).is_file():
         return _source.read(folder)
@@ -30,6 +32,8 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         data, config = _content(path), _config(folder)
         if _ranked.looks_like(data):
             return _ranked.ranked(path, data, config)
+        from gencli.tokenizers import _sentencepiece
+
         stated = config.get("add_bos_token")
         pieces = _sentencepiece.pieces_of(path, data, stated if isinstance(stated, bool) else None)
         return pieces if pieces.unigram else pieces.source()
@@ -38,6 +42,8 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
             raise RunError(f"{folder} holds several .tiktoken files: {', '.join(file.name for file in files)}; keep the model's own.")
         return _ranked.ranked(files[0], _content(files[0]), _config(folder))
     if (path := folder / LLAMA2C).is_file():
+        from gencli.tokenizers import _llama2c
+
         return _llama2c.pieces_of(path, _content(path)).source()
     if (path := folder / CHARACTERS).is_file():
         return alphabet(path, _content(path))
