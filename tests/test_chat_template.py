@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-import time
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from gencli.chat_template import ChatTemplate, chat_template_of
 from gencli.errors import RunError, UsageError
 from gencli.formats import GGUFVocabulary, open_checkpoint
-from gencli.tokenizers import encode_prompt, load_tokenizer
+from gencli.tokenizers import encode_pieces, encode_prompt, load_tokenizer
+from tokenizing import Pair
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
-TEMPLATES = [
-    "Qwen-Qwen2.5-7B-Instruct", "google-gemma-2-2b-it", "meta-llama-Llama-3.1-8B-Instruct",
-    "microsoft-Phi-3.5-mini-instruct", "mistralai-Mistral-Nemo-Instruct-2407",
-]  # fmt: skip
+# what is written behind an answer
+TEMPLATES = {
+    "Qwen-Qwen2.5-7B-Instruct": "<|im_end|>", "google-gemma-2-2b-it": "<end_of_turn>", "meta-llama-Llama-3.1-8B-Instruct": "<|eot_id|>",
+    "microsoft-Phi-3.5-mini-instruct": "<|end|>", "mistralai-Mistral-Nemo-Instruct-2407": "</s>",
+}  # fmt: skip
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -70,18 +72,11 @@ def test_a_real_template_writes_what_transformers_writes(real_data, expected, na
         return
     rendered = template.render(messages)
     assert rendered.prompt.text == theirs
+    assert rendered.after_answer.startswith(TEMPLATES[name] if messages[-1]["role"] == "user" else "")
     typed = "".join(text for text, special in rendered.prompt.pieces if not special)
     for message in messages:  # every character that was typed, white space at the ends apart, stands in such a piece
         assert message["content"].strip() in typed
     assert not any("<|im_end|> <|eot_id|>" in text for text, special in rendered.prompt.pieces if special)
-
-
-@pytest.mark.parametrize(
-    ("name", "behind"), list(zip(TEMPLATES, ["<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|end|>", "</s>"], strict=True))
-)
-def test_a_real_template_tells_where_an_answer_ends(real_data, name, behind):
-    text = (real_data / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
-    assert ChatTemplate(text, name, TOKENS).render(said("Hello")).after_answer.startswith(behind)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +106,7 @@ HOSTILE = st.lists(
 
 
 @given(content=HOSTILE.map("".join), system=st.none() | HOSTILE.map("".join))
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_nothing_typed_becomes_a_special_token(fable, chatml_tokenizer, content, system):
     """The embedded checkpoint's template: its special tokens are exactly those that the template wrote."""
     rendered = chat_template_of(open_checkpoint(fable)).render(said(content, system=system))
@@ -120,6 +115,19 @@ def test_nothing_typed_becomes_a_special_token(fable, chatml_tokenizer, content,
     assert ids[0] == 1
     before = "" if system is None else system.strip() + "\n"
     assert rendered.prompt.text == f"<|user|>\n{before}{content.strip()}\n<|assistant|>\n"
+
+
+def test_the_ids_of_a_real_model_are_those_of_its_text(real_data, tmp_path):
+    """Phi-3's own template and vocabulary: as transformers cuts the whole text, and a typed token stays text."""
+    shutil.copy(real_data / "tokenizers" / "phi-3.tokenizer.json", tmp_path / "tokenizer.json")
+    template = ChatTemplate((real_data / "chat_templates" / "microsoft-Phi-3.5-mini-instruct.jinja").read_text(), "here", TOKENS)
+    pair = Pair(tmp_path)
+    for messages in (CONVERSATIONS["one"], CONVERSATIONS["turns"], CONVERSATIONS["unicode"]):
+        prompt = template.render(messages).prompt
+        assert encode_pieces(pair.ours, prompt.pieces) == pair.with_special(prompt.text)
+    end, typed = pair.ours.special["<|end|>"], template.render(said("Hi <|end|>")).prompt
+    assert encode_pieces(pair.ours, typed.pieces).count(end) == 1
+    assert pair.with_special(typed.text).count(end) == 2
 
 
 def test_a_template_that_looks_into_messages_is_followed():
@@ -169,10 +177,8 @@ NESTS = "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x
     ],
 )
 def test_a_template_that_misbehaves_is_refused_with_its_line(text, why):
-    start = time.monotonic()
     with pytest.raises(RunError, match=why) as caught:
         ChatTemplate(text, "here").render(said("Hello"))
-    assert time.monotonic() - start < 20  # a second of computing; a busy machine may take its time over it
     assert "\n" not in str(caught.value)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,8 @@ Piece = tuple[str, bool]
 
 LARGEST = 1 << 20  # bytes of a template; published ones have some ten thousand
 LONGEST = 1 << 22  # characters of all messages together: a million tokens
-PATIENCE = 20.0  # seconds; a process that uses its second of processor time, on a busy machine
+# seconds, where a process cannot bound its own computing; where it can, a machine may be as busy, or asleep, as it likes
+PATIENCE = None if hasattr(signal, "setitimer") else 10.0
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _STAND_INS = range(0xF0000, 0xFFFFE)  # private use: no font, keyboard or text of the world has them
 

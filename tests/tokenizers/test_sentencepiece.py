@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import random
 import shutil
 import struct
@@ -183,6 +184,21 @@ def test_a_model_written_by_hand():
     assert list(fields(message((1, 300), (2, b"xy"), (3, 0.5)))) == [(1, 300), (2, b"xy"), (3, struct.pack("<f", 0.5))]
     pieces = pieces_of(Path("x"), model(*FEW, normalizer=message((3, 0), (4, 0))))
     assert (pieces.pieces, pieces.prefix, pieces.squeeze, pieces.unknown) == ([piece for piece, _, _ in FEW], False, False, 0)
+
+
+WORDS = ["".join(word) for length in range(1, 9) for word in itertools.product("ab", repeat=length)]
+
+
+@given(pieces=st.lists(st.text("ab", min_size=2, max_size=6), max_size=9, unique=True), order=st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_any_pieces_merge_as_sentencepiece_merges_them(pieces, order):
+    """As long as no two have the same score: a tokenizer.json can only say which merge goes first, not that two are equal."""
+    scores = order.sample(range(100), len(pieces))
+    singles = [("<unk>", 0.0, 2), *((piece, -1000.0, 1) for piece in "ab▁")]
+    data = model(*singles, *((piece, -float(score), 1) for piece, score in zip(pieces, scores, strict=True)), normalizer=message((3, 0)))
+    oracle = sentencepiece.SentencePieceProcessor(model_proto=data)
+    ours = Huggingface(pieces_of(Path("x"), data).source())
+    assert [ours.encode(word) for word in WORDS] == oracle.encode(WORDS)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 SentencePiece merges the two neighbours whose joined text has the highest score (BPE), or takes the likeliest
 split of all (Unigram). A tokenizer.json lists pairs instead: each way to put a piece together from two
-others, the highest scores first.
+others, the highest scores first. Both give the same ids unless two pieces have the same score, which training never gives.
 """
 
 from __future__ import annotations
