@@ -130,7 +130,7 @@ def request_from(context: click.Context) -> Request:
     from gencli.prompting import apply_template
     from gencli.settings import resolve
 
-    if context.params.get("system") is not None and not context.params["chat"]:
+    if "system" in context.params and not context.params["chat"] and _typed("system", context):
         raise UsageError("--system is the first message of a chat; give --chat too.")
     checkpoint = open_checkpoint(find_checkpoint(context.params["checkpoint"]))
     preset = resolve(settings_from(context), checkpoint.generation_config)
@@ -145,6 +145,10 @@ def request_from(context: click.Context) -> Request:
         return Request(chat.prompt, preset, context.params, checkpoint.bytes, chat.after_answer)
     template = preset.get("template")
     return Request(apply_template(template, prompt) if template else prompt, preset, context.params, checkpoint.bytes)
+
+
+def _typed(name: str, context: click.Context) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def variations_from(context: click.Context, tokens: int, least: int = 1) -> tuple[Request, list[Variation]]:

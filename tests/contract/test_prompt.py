@@ -156,6 +156,7 @@ def test_a_chat_has_the_form_that_the_checkpoint_was_taught(shell):
 def test_a_chat_that_cannot_be_is_refused(shell, fable):
     alone = shell(*RUN, "--system", "Be kind.", "Hi")
     assert (alone.code, alone.err) == (2, "gencli: --system is the first message of a chat; give --chat too.\n")
+    assert prompt_of(shell(*RUN, "Hi", env={"GENCLI_SYSTEM": "Be kind."})) == "Hi"  # there for those runs that are chats
     for file in fable.iterdir():
         if file.name != "tokenizer_config.json":
             (shell.folder / file.name).symlink_to(file)
