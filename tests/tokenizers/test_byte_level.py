@@ -72,13 +72,13 @@ def test_a_hundred_thousand_random_byte_strings_decode_to_themselves(pair):
 
 
 @given(text=TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_text_becomes_the_librarys_ids(pair, text):
     assert pair.ours.encode(text) == pair.ordinary(text)
 
 
 @given(text=TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_ids_become_the_text_again(pair, text):
     ids = pair.ours.encode(text)
     expected = pair.oracle.normalizer.normalize_str(text) if pair.oracle.normalizer else text
@@ -151,7 +151,7 @@ def trained(corpus: list[str], size: int) -> Tokenizer:
 
 
 @given(corpus=st.lists(st.text("ab", min_size=1, max_size=20), min_size=1, max_size=5), size=st.integers(258, 290))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_was_trained_is_taken_and_equal(folder_with, corpus, size):
     folder = folder_with(trained(corpus, size).to_str())
     ours = ByteLevel(read(folder))
@@ -172,7 +172,7 @@ def merge_lists(draw):
 
 
 @given(merges=merge_lists(), shuffled=st.booleans(), ignore=st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_merge_list_is_refused_or_equal(folder_with, merges, shuffled, ignore):
     data = byte_level_json(merges, ignore_merges=ignore)
     if shuffled:  # ids that are not in merge order
@@ -188,7 +188,7 @@ def test_any_merge_list_is_refused_or_equal(folder_with, merges, shuffled, ignor
 
 
 @given(tokens=st.lists(st.text("ab", min_size=2, max_size=6), min_size=1, max_size=12, unique=True))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_list_of_every_split_is_refused_or_equal(folder_with, tokens):
     """Some conversions list, for each token in its order, every split into two tokens."""
     tokens = sorted(tokens, key=len)
@@ -224,7 +224,7 @@ def test_refusals_and_acceptances_are_the_expected_ones(folder_with):
     assert not taken("a b", normalizer={"type": "NFKC"})
     assert not taken("a b", normalizer={"type": "Lowercase"})
     assert not taken("a b", decoder=None)
-    assert not taken("a b", pattern=r"(a+)+$")  # no pattern but the known ones runs here
+    assert not taken("a b", pattern=r"\w+|\W")  # no pattern but the known ones runs here
     assert taken("a b", pattern=PATTERNS["llama3"])
     for flag in ("lstrip", "rstrip", "single_word"):
         assert not taken("a b", added_tokens=[{"id": 257, "content": "<x>", flag: True}])

@@ -41,7 +41,7 @@ def vocabulary_of(folder: Path, pre: str) -> GGUFVocabulary:
     return GGUFVocabulary("llama", "default", tokens, scores, types, [], bos=1, eos=2, unk=0, add_bos=True)
 
 
-@pytest.mark.parametrize(("name", "pre"), [("gpt2_pair", "gpt-2"), ("gpt2_pair", ""), ("fable_pair", "llama-bpe")])
+@pytest.mark.parametrize(("name", "pre"), [("gpt2_pair", "gpt-2"), ("fable_pair", "llama-bpe")])
 def test_byte_level_vocabularies(request, real_folder, fable, name, pre):
     pair: Pair = request.getfixturevalue(name)
     ours = load_tokenizer(NOWHERE, vocabulary_of(real_folder("gpt2") if name == "gpt2_pair" else fable, pre))

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import itertools
+import json
 import random
 import shutil
 import struct
@@ -148,12 +149,6 @@ def test_text_after_a_special_token_gets_no_space(mistral):
     assert joined == b"Hello"
 
 
-def test_a_config_may_leave_the_start_token_out(mistral_folder, tmp_path):
-    shutil.copy(mistral_folder / "tokenizer.model", tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false}')
-    assert load_tokenizer(tmp_path).start_ids == ()
-
-
 def varint(number: int) -> bytes:
     rest, low = number >> 7, number & 0x7F
     return bytes([low]) if not rest else bytes([low | 0x80]) + varint(rest)
@@ -199,6 +194,13 @@ def test_any_pieces_merge_as_sentencepiece_merges_them(pieces, order):
     oracle = sentencepiece.SentencePieceProcessor(model_proto=data)
     ours = Huggingface(pieces_of(Path("x"), data).source())
     assert [ours.encode(word) for word in WORDS] == oracle.encode(WORDS)
+
+
+@pytest.mark.parametrize(("stated", "start"), [({}, (1,)), ({"add_bos_token": True}, (1,)), ({"add_bos_token": False}, ())])
+def test_a_config_may_leave_the_start_token_out(tmp_path, stated, start):
+    (tmp_path / "tokenizer.model").write_bytes(model(*FEW))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(stated))
+    assert load_tokenizer(tmp_path).start_ids == start
 
 
 @pytest.mark.parametrize(
