@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 
 from gencli.detokeniser import decode
@@ -25,6 +30,32 @@ ODD = [
 TEXT = st.lists(
     st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["Cs"]), st.text("ab 'stT1\n", max_size=6)), max_size=30
 ).map("".join)
+
+
+ASSIGNED = [*range(0xD800), *range(0xE000, 0x11000)]
+
+
+def drawn_strings(count: int, extra: Iterable[str] = ()) -> list[str]:
+    """Odd pieces put together, cuts of real text, runs of one character, any characters; `extra` pieces among the odd ones."""
+    chance, text, odd = random.Random(count), Path(argparse.__file__).read_text(), [*ODD, *extra]
+    strings = []
+    for at in range(count // 4):
+        strings.append("".join(chance.choice(odd) for _ in range(chance.randrange(25))))
+        strings.append(text[(at * 37) % (len(text) - 200) :][: chance.randrange(150)])
+        strings.append("".join(chance.choice(odd) * chance.randrange(1, 9) for _ in range(4)))
+        strings.append("".join(chr(chance.choice(ASSIGNED)) for _ in range(chance.randrange(12))))
+    return strings
+
+
+def trained_merges(lines: Iterable[str], pattern: str, count: int) -> list[tuple[str, str]]:
+    """Merges of a byte-level vocabulary that the `tokenizers` library trains on some text, cut by `pattern`."""
+    library = Library(models.BPE())
+    split = pre_tokenizers.Split(Regex(pattern), "isolated")
+    library.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    library.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=256 + count, initial_alphabet=alphabet, show_progress=False))
+    merges = json.loads(library.to_str())["model"]["merges"]
+    return [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
 
 
 def bytes_alphabet() -> list[str]:

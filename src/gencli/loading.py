@@ -81,7 +81,7 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
         precision = _fastest_lossless(device, checkpoint.bytes)
     held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
     model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
     return Session(
         model=model,
         tokenizer=tokenizer,
@@ -102,7 +102,7 @@ def vocabulary_from(folder: Path) -> Vocabulary:
     from gencli.tokenizers import load_tokenizer
 
     checkpoint = open_checkpoint(folder)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
     return _vocabulary(family(checkpoint.config).describe(checkpoint.config).vocab_size, tokenizer, checkpoint)
 
 

@@ -28,17 +28,19 @@ if TYPE_CHECKING:
 PATIENCE = 1.0  # seconds of compiling that nobody needs to be told of: what is in the cache is there sooner
 SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
 MANY_ROWS = 64  # samples at once that make even such a step worth a second thread
+CHAT = "the checkpoint's chat template"  # the origin of what it says of an answer's end
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that was asked for and not yet loaded."""
+    """A run that was asked for and not yet loaded. `after_answer` is what a chat template writes behind an answer."""
 
     prompt: Prompt
     preset: Preset
     params: dict[str, Any]
     checkpoint_bytes: int
+    after_answer: str = ""
 
     def load(self) -> Session:
         """The session; this is where torch comes in."""
@@ -60,6 +62,18 @@ class Request:
         gc.freeze()  # what was imported stays: no later collection needs to walk it
         gc.enable()
         return session
+
+    def ending(self, session: Session) -> Preset:
+        """The preset, whose texts end where the chat template would end an answer too: at its special token, else at its words."""
+        from gencli.preset import Value
+
+        behind, settings = self.after_answer, dict(self.preset.settings)
+        special = next(session.tokenizer.find_special(behind, 0, len(behind)), None)
+        if special is not None and special[2] not in session.vocabulary.end_ids:
+            settings["end_tokens"] = Value((*(self.preset.get("end_tokens") or ()), special[2]), CHAT)
+        elif special is None and behind.strip():
+            settings["stop"] = Value((*(self.preset.get("stop") or ()), behind.rstrip()), CHAT)
+        return replace(self.preset, settings=tuple(settings.items()))
 
     def options(self, detail: Detail | None, interrupted: Callable[[], bool] = lambda: False) -> Options:
         """The run options; a command that lacks a flag keeps its default."""
@@ -116,12 +130,25 @@ def request_from(context: click.Context) -> Request:
     from gencli.prompting import apply_template
     from gencli.settings import resolve
 
+    if "system" in context.params and not context.params["chat"] and _typed("system", context):
+        raise UsageError("--system is the first message of a chat; give --chat too.")
     checkpoint = open_checkpoint(find_checkpoint(context.params["checkpoint"]))
     preset = resolve(settings_from(context), checkpoint.generation_config)
     preset.stages()  # a value out of range is told before anything is loaded
     prompt = prompt_from(context.params)
+    if context.params.get("chat"):
+        from gencli.chat_template import chat_template_of
+
+        messages = [("system", context.params["system"]), ("user", prompt.text)]
+        given = [{"role": role, "content": text} for role, text in messages if text is not None]
+        chat = chat_template_of(checkpoint).render(given, context.params["special"])
+        return Request(chat.prompt, preset, context.params, checkpoint.bytes, chat.after_answer)
     template = preset.get("template")
     return Request(apply_template(template, prompt) if template else prompt, preset, context.params, checkpoint.bytes)
+
+
+def _typed(name: str, context: click.Context) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def variations_from(context: click.Context, tokens: int, least: int = 1) -> tuple[Request, list[Variation]]:

@@ -143,3 +143,44 @@ def test_a_template_holds_the_prompt_and_its_special_tokens(shell):
     assert start["prompt_ids"][0] == 1
     assert start["prompt_ids"].count(1) == 1  # what was typed never becomes a special token
     assert start["prompt_ids"].count(2) == 1
+
+
+def test_a_chat_has_the_form_that_the_checkpoint_was_taught(shell):
+    start = json.loads(shell(*RUN, "--chat", "--system", "Be <|assistant|>", "Hi <|user|>").out)["start"]
+    assert start["prompt"] == "<|user|>\nBe <|assistant|>\nHi <|user|>\n<|assistant|>\n"
+    assert (start["prompt_ids"].count(1), start["prompt_ids"].count(2)) == (1, 1)  # the template's own
+    special = json.loads(shell(*RUN, "--chat", "--special", "Hi <|user|>").out)["start"]
+    assert special["prompt_ids"].count(1) == 2
+
+
+def test_a_chat_that_cannot_be_is_refused(shell, fable):
+    alone = shell(*RUN, "--system", "Be kind.", "Hi")
+    assert (alone.code, alone.err) == (2, "gencli: --system is the first message of a chat; give --chat too.\n")
+    assert prompt_of(shell(*RUN, "Hi", env={"GENCLI_SYSTEM": "Be kind."})) == "Hi"  # there for those runs that are chats
+    for file in fable.iterdir():
+        if file.name != "tokenizer_config.json":
+            (shell.folder / file.name).symlink_to(file)
+    none = shell(*RUN, "--chat", "--checkpoint", "./", "Hi")
+    assert none.code == 2
+    assert "brings no chat template" in none.err
+    (shell.folder / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{{ messages[0].content }}\n{{ raise_exception('no \x1b[31m') }}"})
+    )
+    fails = shell(*RUN, "--chat", "--checkpoint", "./", "Hi")
+    assert fails.code == 1
+    assert "tokenizer_config.json, line 2: no" in fails.err
+    assert "\x1b" not in fails.err
+
+
+def test_a_chat_ends_where_the_template_ends_an_answer(shell, fable):
+    for file in fable.iterdir():
+        if file.name not in ("tokenizer_config.json", "generation_config.json"):
+            (shell.folder / file.name).symlink_to(file)
+    form = "{% for m in messages %}<|user|>{{ m.content }}<|assistant|>\n{% endfor %}"
+    (shell.folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": form}))
+    start = json.loads(shell(*RUN, "--chat", "--checkpoint", "./", "Hi").out)["start"]
+    assert start["preset"]["settings"]["end_tokens"] == {"value": [2], "origin": "the checkpoint's chat template"}
+    words = "{% for m in messages %}{{ ['She', 'He'][loop.index0 % 2] }} says: {{ m.content }}\n{% endfor %}"
+    (shell.folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": words}))
+    start = json.loads(shell(*RUN, "--chat", "--checkpoint", "./", "--stop", "x", "Hi").out)["start"]
+    assert start["preset"]["settings"]["stop"]["value"] == ["x", "\nShe says:"]

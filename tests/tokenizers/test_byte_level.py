@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import itertools
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from tiktoken import Encoding
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gencli.detokeniser import decode
+from gencli.detokeniser import Detokeniser, decode
+from gencli.tokenizers import encode_pieces
+from gencli.tokenizers._patterns import PATTERNS
 from gencli.tokenizers._source import Inexact, read
-from gencli.tokenizers.byte_level import PATTERNS, ByteLevel
-from tokenizing import ODD, TEXT, Pair, byte_level_json, bytes_alphabet, vocabulary_of
+from gencli.tokenizers.byte_level import ByteLevel
+from tokenizing import ODD, TEXT, Pair, byte_level_json, bytes_alphabet, drawn_strings, vocabulary_of
 
-PAIRS = ["fable_pair", "gpt2_pair", "neox_pair"]
+PAIRS = ["fable_pair", "gpt2_pair", "neox_pair", "llama3_pair", "qwen2_pair"]
 LETTERS = st.sampled_from("ab")
 WORDS = ["".join(word) for length in range(1, 9) for word in itertools.product("ab", repeat=length)]
 
@@ -34,14 +37,48 @@ def test_it_is_what_runs_these(pair):
     assert isinstance(pair.ours, ByteLevel)
 
 
+def test_ten_thousand_strings(pair):
+    """Ordinary text, in which special-token text stays text, and text that may hold special tokens."""
+    special = [*pair.ours.special, *(token.content for token in pair.oracle.get_added_tokens_decoder().values())]
+    texts = drawn_strings(10_000, special)
+    assert len(texts) == 10_000
+    pair.oracle.encode_special_tokens = True
+    assert [pair.ours.encode(text) for text in texts] == [each.ids for each in pair.oracle.encode_batch(texts, add_special_tokens=False)]
+    pair.oracle.encode_special_tokens = False
+    expected = [each.ids for each in pair.oracle.encode_batch(texts, add_special_tokens=False)]
+    assert [encode_pieces(pair.ours, [(text, True)]) for text in texts] == expected
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_random_byte_strings_decode_to_themselves(pair):
+    """Half of them cut into whatever tokens begin so, half into single bytes; at once, and token by token."""
+    chance, vocabulary = random.Random(1), vocabulary_of(pair.ours)
+    special = set(pair.ours.special.values())
+    ids = {own: id for id, own in enumerate(pair.ours.token_bytes) if own and id not in special}
+    known = [byte for byte in range(256) if bytes([byte]) in ids]
+    assert len(known) >= 243  # all that text can hold; some vocabularies lack those that it cannot
+    for at in range(100_000):
+        odd = "".join(chance.choice(ODD) for _ in range(3)).encode()[chance.randrange(3) :]
+        data = bytes(chance.choices(known, k=chance.randrange(12))) if at % 3 else odd
+        cut: list[int] = []
+        rest = data
+        while rest:
+            length = next(length for length in range(min(len(rest), 6) if at % 2 else 1, 0, -1) if rest[:length] in ids)
+            cut.append(ids[rest[:length]])
+            rest = rest[length:]
+        assert b"".join(pair.ours.token_bytes[id] for id in cut) == data
+        stream = Detokeniser(vocabulary)
+        assert "".join(map(stream.push, cut)) + stream.flush() == decode(vocabulary, cut) == data.decode("utf-8", "replace")
+
+
 @given(text=TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_text_becomes_the_librarys_ids(pair, text):
     assert pair.ours.encode(text) == pair.ordinary(text)
 
 
 @given(text=TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_ids_become_the_text_again(pair, text):
     ids = pair.ours.encode(text)
     expected = pair.oracle.normalizer.normalize_str(text) if pair.oracle.normalizer else text
@@ -114,7 +151,7 @@ def trained(corpus: list[str], size: int) -> Tokenizer:
 
 
 @given(corpus=st.lists(st.text("ab", min_size=1, max_size=20), min_size=1, max_size=5), size=st.integers(258, 290))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_was_trained_is_taken_and_equal(folder_with, corpus, size):
     folder = folder_with(trained(corpus, size).to_str())
     ours = ByteLevel(read(folder))
@@ -135,7 +172,7 @@ def merge_lists(draw):
 
 
 @given(merges=merge_lists(), shuffled=st.booleans(), ignore=st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_merge_list_is_refused_or_equal(folder_with, merges, shuffled, ignore):
     data = byte_level_json(merges, ignore_merges=ignore)
     if shuffled:  # ids that are not in merge order
@@ -151,7 +188,7 @@ def test_any_merge_list_is_refused_or_equal(folder_with, merges, shuffled, ignor
 
 
 @given(tokens=st.lists(st.text("ab", min_size=2, max_size=6), min_size=1, max_size=12, unique=True))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_list_of_every_split_is_refused_or_equal(folder_with, tokens):
     """Some conversions list, for each token in its order, every split into two tokens."""
     tokens = sorted(tokens, key=len)
@@ -187,7 +224,7 @@ def test_refusals_and_acceptances_are_the_expected_ones(folder_with):
     assert not taken("a b", normalizer={"type": "NFKC"})
     assert not taken("a b", normalizer={"type": "Lowercase"})
     assert not taken("a b", decoder=None)
-    assert not taken("a b", pattern=r"(a+)+$")  # no pattern but the known ones runs here
+    assert not taken("a b", pattern=r"\w+|\W")  # no pattern but the known ones runs here
     assert taken("a b", pattern=PATTERNS["llama3"])
     for flag in ("lstrip", "rstrip", "single_word"):
         assert not taken("a b", added_tokens=[{"id": 257, "content": "<x>", flag: True}])

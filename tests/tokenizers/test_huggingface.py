@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from gencli.errors import RunError
-from gencli.tokenizers import load_tokenizer
+from gencli.tokenizers import encode_pieces, load_tokenizer
 from gencli.tokenizers.huggingface import Huggingface
 from tokenizing import ODD, TEXT, Pair
 
@@ -211,3 +211,26 @@ def test_random_ids_of_a_real_one(stories_pair, ids):
     theirs = stories_pair.oracle.decode(ids, skip_special_tokens=True)
     if "\ufffd" not in theirs:
         assert stories_pair.decoded(ids) == theirs
+
+
+@pytest.mark.parametrize("kind", ["unigram", "word level"])
+def test_a_vocabulary_that_holds_special_tokens_among_its_words_does_not_make_them_of_typed_text(folder_with, kind):
+    if kind == "unigram":
+        tokenizer = unigram("never")
+        words = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -3.0) for piece in "</s>ab▁")]
+        tokenizer.model = models.Unigram(list(dict(words).items()), 0, False)
+        tokenizer.add_special_tokens(["</s>", "<unk>"])
+    else:
+        tokenizer = word_level(None)
+        tokenizer.model = models.WordLevel({"[UNK]": 0, "[CLS]": 1, "a": 2, "CLS": 3}, unk_token="[UNK]")
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.add_special_tokens(["[CLS]", "[UNK]"])
+    pair = Pair(folder_with(tokenizer.to_str()))
+    special = "</s>" if kind == "unigram" else "[CLS]"
+    typed = f"a {special} b {special}{special}"
+    assert pair.ours.special[special] in pair.ordinary(typed)  # the library alone would
+    assert pair.ours.special[special] not in pair.ours.encode(typed)
+    assert encode_pieces(pair.ours, [(typed, True)]).count(pair.ours.special[special]) == 3
+    assert pair.ours.encode("a b é") == pair.ordinary("a b é")
+    if kind == "unigram":
+        assert pair.decoded(pair.ours.encode(typed)) == typed

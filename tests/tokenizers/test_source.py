@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from gencli.errors import RunError
 from gencli.tokenizers import load_tokenizer
 from gencli.tokenizers._source import refused
-from tokenizing import byte_level_json
+from tokenizing import Pair, byte_level_json
 
 SPECIAL = {"id": 256, "content": "<s>", "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
@@ -90,6 +93,58 @@ def test_deep_nesting_that_is_closed_again(folder_with, depth, part, inner):
 def test_larger_than_any_published_one(folder_with, monkeypatch):
     monkeypatch.setattr("gencli.tokenizers._source.MAX_BYTES", 1000)
     assert "larger" in refusal(folder_with(byte_level_json([])))
+
+
+HOSTILE = {
+    "empty lists": lambda: '{"model": {"vocab": [' + "[]," * 2_000_000 + "[]]}}",
+    "objects": lambda: '{"model": {"vocab": ' + '{"a":' * 300_000 + "1" + "}" * 300_000 + "}}",
+    "numbers": lambda: '{"model": {"vocab": [' + "1," * 4_000_000 + "1]}}",
+    "more entries than any": lambda: '{"model": {"vocab": {' + "".join(f'"t{at}":0,' for at in range(1_600_000)) + '"t": 0}}}',
+    "a billion entries, cut off": lambda: '{"model": {"type": "BPE", "vocab": {' + "".join(f'"t{at}": {at}, ' for at in range(2_000_000)),
+    "too large": lambda: '{"model": "' + "x" * (48 << 20) + '"}',
+    "an id far off": lambda: json.dumps(byte_level_json([], vocab={"a": 10**9})),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the most memory that a process had")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_two_seconds_and_500_mb(folder_with, name):
+    folder = folder_with(HOSTILE[name]())
+    code = (
+        "import pathlib, re, time; from gencli.errors import RunError; from gencli.tokenizers import load_tokenizer\n"
+        "start = time.process_time()\n"
+        f"try: load_tokenizer(pathlib.Path({str(folder)!r}))\n"
+        "except RunError as error: print(error)\n"
+        "else: print('taken')\n"
+        "print(time.process_time() - start, re.search('VmHWM:(.*)kB', pathlib.Path('/proc/self/status').read_text())[1])"
+    )
+    told, figures = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip().split("\n")
+    seconds, kilobytes = map(float, figures.split())
+    assert "is damaged" in told
+    assert seconds < 2
+    assert kilobytes < 500 << 10
+
+
+def test_a_chain_of_merges_takes_no_longer_than_others(folder_with):
+    """Each token is the one before and one letter more: to compare all with all before them would take minutes."""
+    merges = [("a", "a"), *(("a" * length, "a") for length in range(2, 4000))]
+    data = byte_level_json(merges)
+    start = time.process_time()
+    pair = Pair(folder_with(data))
+    assert time.process_time() - start < 10
+    text = "a" * 5000 + " ba" + "a" * 3999
+    assert pair.ours.encode(text) == pair.ordinary(text)
+
+
+@pytest.mark.parametrize("part", ["pre_tokenizer", "normalizer", "decoder"])
+def test_a_pattern_that_could_take_for_ever_is_named(folder_with, part):
+    pattern = {"Regex": r"(a+)+$"}
+    each = {
+        "pre_tokenizer": {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False},
+        "normalizer": {"type": "Replace", "pattern": pattern, "content": ""},
+        "decoder": {"type": "Replace", "pattern": pattern, "content": ""},
+    }[part]
+    assert "its pattern '(a+)+$' repeats what is itself of several lengths" in refusal(folder_with(byte_level_json([]) | {part: each}))
 
 
 @pytest.mark.parametrize("id", [-1, 1 << 22, 10**30, 1.5, "7", None, True, [1]])

@@ -24,6 +24,7 @@ Examples:
   gencli generate "Once upon a time"
   gencli generate --preset creative --seed 7 --max-new-tokens 100 "The dragon"
   echo "Who are you?" | gencli generate --preset chat --quiet > answer.txt
+  gencli generate --chat "What do you like to eat?"
   gencli generate --temperature 0.7 --top-p 0.9 --samples 3 "My cat"
   gencli generate --preset code --stop $'\\n\\n' "def fibonacci(n):"
   gencli generate --format jsonl "Hello" | jq 'select(.event == "token") | .logprob'
@@ -41,6 +42,10 @@ class Count(Text):
         return str(value)
 
 
+chat_options = all_of(
+    option("--chat", "Prompt", None, "The prompt is a message: the checkpoint's chat template puts it into the form it was taught."),
+    option("--system", "Prompt", Text(whole=True), "With --chat: how to behave, said before the message.", metavar="TEXT"),
+)
 output_options = all_of(
     option("--format", SECTION, OneOf("text", "json", "jsonl"), "What stdout gets. [default: text]", "form", default="text"),
     option("--output", SECTION, click.Path(), "Write there instead of stdout.", short="-o", metavar="FILE"),
@@ -62,6 +67,7 @@ output_options = all_of(
 
 @click.command(cls=Command, epilog=EXAMPLES, short_help="Continue a prompt; live bars on a terminal.")
 @prompt_options
+@chat_options
 @output_options
 @pipeline_options
 @run_options
@@ -92,7 +98,7 @@ def generate(context: click.Context, /, **params: Any) -> int:
 
         finished = []
         with interrupts.asking():
-            for event in run(session, request.prompt, request.preset, request.options(detail, interrupts)):
+            for event in run(session, request.prompt, request.ending(session), request.options(detail, interrupts)):
                 renderer.show(event)
                 if isinstance(event, Finished):
                     finished.append(event)

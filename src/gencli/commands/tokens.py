@@ -41,7 +41,7 @@ def tokens(context: click.Context, /, form: str, **params: Any) -> None:
 
     checkpoint = open_checkpoint(find_checkpoint(params["checkpoint"]))
     prompt = prompt_from(context.params)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
     found = [_described(token_id, tokenizer) for token_id in encode_pieces(tokenizer, prompt.pieces)]
     output = Output()
     if form == "json":

@@ -58,11 +58,35 @@ class Tensors(Protocol):
 
 
 @dataclass(frozen=True)
+class GGUFVocabulary:
+    """A tokenizer as a GGUF file's metadata holds it; lists are by token id.
+
+    `kind` is the metadata's word for how it merges ("gpt2" byte-level BPE, "llama" SentencePiece BPE) and `pre` the
+    name of the pre-tokenizer ("gpt-2", "llama-bpe", "" where none is stated). `scores`, `merges` ("left right")
+    and `types` (1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte) are empty where absent, else as
+    long as `tokens` (`merges`: any length). Ids are below the number of tokens; None is "not stated".
+    """
+
+    kind: str
+    pre: str
+    tokens: list[str]
+    scores: list[float]
+    types: list[int]
+    merges: list[str]
+    bos: int | None = None
+    eos: int | None = None
+    unk: int | None = None
+    add_bos: bool | None = None
+    add_space_prefix: bool = True
+    chat_template: str | None = None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that was opened, not yet read.
 
-    `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer;
-    `generation_config` is empty where there is none.
+    `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer, unless its
+    `vocabulary` is in the file with the weights; `generation_config` is empty where there is none.
     """
 
     path: Path
@@ -72,6 +96,7 @@ class Checkpoint:
     tokenizer_files: Path
     tensors: Tensors
     bytes: int
+    vocabulary: GGUFVocabulary | None = None
 
     @property
     def headers(self) -> Mapping[str, Header]:

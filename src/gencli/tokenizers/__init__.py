@@ -1,7 +1,7 @@
 """Text <-> token ids: what every tokenizer can do, and which kind a checkpoint needs. Knows no model.
 
-A kind is a class in a file here, built from the tokenizer.json; the exact kinds say `Inexact` to what
-they would not reproduce to the letter, and the one with the highest `place` takes the rest.
+A kind is a class in a file here, built from a tokenizer.json or what other files hold (`_reading.py`); the exact kinds
+say `Inexact` to what they would not reproduce to the letter, and the one with the highest `place` takes the rest.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from gencli.detokeniser import Detokeniser, decode
+from gencli.formats import GGUFVocabulary
 from gencli.registry import find, names
-from gencli.tokenizers._source import Inexact, read
+from gencli.tokenizers._reading import read
+from gencli.tokenizers._source import Inexact
 
 __all__ = ["Detokeniser", "Inexact", "Tokenizer", "decode", "encode_pieces", "encode_prompt", "load_tokenizer"]
 
@@ -79,13 +81,13 @@ def encode_prompt(tokenizer: Tokenizer, pieces: Iterable[tuple[str, bool]]) -> l
     return ids if ids[: len(start)] == start else start + ids
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint's folder, of the kind that reproduces its tokenizer.json.
+def load_tokenizer(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Tokenizer:
+    """The tokenizer of a checkpoint's folder, or of the `vocabulary` in its GGUF file, of the kind that reproduces it.
 
-    Raises `RunError` where tokenizer.json is missing or damaged.
+    Raises `RunError` where its file is missing or damaged.
     """
     with _uncollected():
-        source = read(folder)
+        source = read(folder, vocabulary)
         kinds = sorted((find("tokenizers", name) for name in names("tokenizers")), key=lambda kind: kind.place)
         for kind in kinds[:-1]:
             try:

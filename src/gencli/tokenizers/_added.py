@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 # White space as Unicode has it; Python's own \s also takes the four information separators.
@@ -55,6 +55,16 @@ class AddedTokens:
             yield first, past, id
             start = past
         yield from self._normalized.find(text, special, start, end)
+
+    def around(self, text: str, merge: Callable[[str], list[int]]) -> list[int]:
+        """The ids of ordinary text: the tokens that are not special, and between them what `merge` makes of it."""
+        ids: list[int] = []
+        at = 0
+        for first, past, id in self.find(text, special=False):
+            ids += merge(text[at:first])
+            ids.append(id)
+            at = past
+        return ids + merge(text[at:])
 
 
 class _Finder:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gencli.tokenizers._source import damaged
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Library
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 # One step of a decoder, applied to one token: bytes are final, a str may be changed by later steps.
 Step = Callable[[str], "str | bytes"]
 
+MOST_ASKED = 100_000  # tokens, in some two seconds
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _CLEAN = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"),
@@ -134,6 +137,8 @@ def _ask(source: Source, library: Library, found: list[bytes]) -> bool:
     ids = [*source.vocab.values()]
     if not ids:
         return False
+    if len(ids) > MOST_ASKED:
+        raise damaged(source.path, f"its decoder is of a kind that is known only for vocabularies of up to {MOST_ASKED:,} tokens")
     first = ids[len(ids) // 2]
     before = library.decode([first], skip_special_tokens=False)
     strips = False

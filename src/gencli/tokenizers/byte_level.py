@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gencli.tokenizers._added import AddedTokens
 from gencli.tokenizers._decoding import BYTES, spelled
+from gencli.tokenizers._patterns import GPT2, IN_UTF8, PATTERNS, overflows
 from gencli.tokenizers._ranks import merge_order
 from gencli.tokenizers._source import Inexact, Source, library, refused
 
@@ -20,29 +21,7 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
     from tokenizers import Tokenizer as Library
 
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_END = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-
-# A pattern from a file could keep a backtracking engine busy for ever, so only these run, by name of who uses them.
-# Each leaves no character out and was compared with the `tokenizers` library character by character.
-PATTERNS = {
-    "gpt2": GPT2,
-    "llama3": rf"{_SHORT}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_END}",
-    "qwen2": rf"{_SHORT}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_END}",
-    "o200k": rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_SHORT}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_SHORT}?"
-    rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_END}",
-    "tekken": rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
-    rf"|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_END}",
-    "fable": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
-}
 _KNOWN = frozenset(PATTERNS.values())
-
-# tiktoken's engine overflows somewhere between 400,000 and 1,000,000 white-space characters in a row; `tokenizers` does
-# not. A run of twice this many fills one window of so many characters.
-_WINDOW = 50_000
-_IN_UTF8 = frozenset(range(0xF5)) - {0xC0, 0xC1}  # the bytes that text can hold
 
 
 class ByteLevel:
@@ -55,7 +34,9 @@ class ByteLevel:
     place: ClassVar[int] = 0  # the fastest, asked first
     strips_start = False
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Any) -> None:
+        if not isinstance(source, Source):
+            raise Inexact("it is no tokenizer.json")
         pattern = _pattern(source.pre_tokenizer)
         self._nfc = _nfc(source.normalizer)
         _check(source, self._nfc)
@@ -79,15 +60,7 @@ class ByteLevel:
         if self._beyond(text):
             with refused(self._file[0]):
                 return self._library.encode(text, add_special_tokens=False).ids
-        if not self._ordinary:
-            return self._merge(text)
-        ids: list[int] = []
-        at = 0
-        for first, past, id in self._added.find(text, special=False):
-            ids += self._merge(text[at:first])
-            ids.append(id)
-            at = past
-        return ids + self._merge(text[at:])
+        return self._added.around(text, self._merge) if self._ordinary else self._merge(text)
 
     def find_special(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(from, to, id) of the special tokens between `start` and `end`."""
@@ -102,7 +75,7 @@ class ByteLevel:
         """Whether only the library does this text justice: tiktoken overflows, or Unicode versions may differ."""
         if self._nfc and not unicodedata.is_normalized("NFC", text):
             return True
-        return any(text[at : at + _WINDOW].isspace() for at in range(0, len(text) - _WINDOW + 1, _WINDOW))
+        return overflows(text)
 
     @cached_property
     def _library(self) -> Library:
@@ -186,7 +159,7 @@ def _merged(source: Source, singles: Collection[int]) -> list[int]:
 
 
 def _encoding(source: Source, pattern: str, ranks: dict[bytes, int]) -> Encoding:
-    missing = _IN_UTF8 - {token[0] for token in ranks if len(token) == 1}
+    missing = IN_UTF8 - {token[0] for token in ranks if len(token) == 1}
     if missing:
         raise Inexact(f"{len(missing)} bytes are no tokens of it")
     from tiktoken import Encoding

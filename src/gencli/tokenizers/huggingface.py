@@ -7,6 +7,7 @@ that text streams without half characters and without decoding anything twice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,12 +22,17 @@ class Huggingface:
     place: ClassVar[int] = 100  # the last to be asked: it takes everything
 
     def __init__(self, source: Source) -> None:
-        self._path = source.path
+        self._path, self._prepare = source.path, source.prepare
         self._library = library(source.path, source.text, source.added)
         self._added = AddedTokens(source.added)
         self.size = source.size
         self.special: Mapping[str, int] = source.special
         self.start_ids = source.start_ids
+        unknown = source.model.get("unk_token"), source.model.get("unk_id")
+        # special tokens that stand among the words of the vocabulary; the one for what is unknown may come of any text
+        words = {text: id for text, id in source.special.items() if text in source.vocab and len(text) > 1}
+        self._words = {text: id for text, id in words.items() if text not in unknown and id not in unknown}
+        self._never = frozenset(self._words.values())
         with refused(source.path):
             found, self.strips_start = token_bytes(source, self._library)
             self._first = self._library.pre_tokenizer
@@ -34,8 +40,24 @@ class Huggingface:
         self.token_bytes: Sequence[bytes] = found
 
     def encode(self, text: str, *, at_start: bool = True) -> list[int]:
-        """The ids of ordinary text. `at_start`: some tokenizers put a space before the first word only."""
+        """The ids of ordinary text. `at_start`: some tokenizers put a space before the first word only.
+
+        Where a vocabulary takes typed special-token text for one of its words, the text is cut within it.
+        """
+        ids = self._encode(text, at_start)
+        if self._never.isdisjoint(ids):
+            return ids
+        cuts = {match.start() + 1 for word in self._words for match in re.finditer(f"(?={re.escape(word)})", text)}
+        ids, at = [], 0
+        for cut in (*sorted(cuts), len(text)):
+            ids += self._encode(text[at:cut], at_start and at == 0)
+            at = cut
+        return ids
+
+    def _encode(self, text: str, at_start: bool) -> list[int]:
         with refused(self._path):
+            if self._prepare is not None:
+                text = self._prepare(text, at_start)
             if self._later is not None:
                 self._library.pre_tokenizer = self._first if at_start else self._later
             return self._library.encode(text, add_special_tokens=False).ids
