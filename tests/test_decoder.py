@@ -13,7 +13,7 @@ from gencli.decoder import Decoder
 from gencli.errors import UsageError
 from gencli.models import Model, RandomTensors, Weights
 from gencli.models.gpt2 import Gpt2, Gpt2Config
-from gencli.models.llama import Llama, LlamaConfig
+from gencli.models.llama import Llama
 from gencli.precisions.float32 import Float32
 
 VOCABULARY, CONTEXT = 40, 12
@@ -26,7 +26,7 @@ def gpt2(context: int = CONTEXT, fast: bool = False) -> Model:
 
 def llama(context: int = CONTEXT, fast: bool = False) -> Model:
     stated = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig.read({**stated, "num_key_value_heads": 2, "max_position_embeddings": context})
+    config = Llama.read({**stated, "num_key_value_heads": 2, "max_position_embeddings": context})
     layout = config.layout()
     return Llama(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.2), layout), Float32(fast=fast))
 

@@ -48,10 +48,15 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def load(path: Path) -> Model:
-    """Our model of a checkpoint, without its tokenizer."""
+def loaded(path: Path) -> Model:
     checkpoint = open_checkpoint(path)
     return family(checkpoint.config).build(checkpoint.config, checkpoint.tensors, Float32())
+
+
+@pytest.fixture(scope="session")
+def load() -> Callable[[Path], Model]:
+    """Our model of a checkpoint, without its tokenizer."""
+    return loaded
 
 
 def greedy(model: Model, prompt: list[int], count: int) -> list[int]:
@@ -71,7 +76,7 @@ def agree() -> Callable[..., Model]:
     """Checks that a written checkpoint answers as its oracle does: logits, last logits, 64 greedy tokens."""
 
     def agree(oracle: Any, path: Path, tokens: int = 64) -> Model:
-        model = load(path)
+        model = loaded(path)
         ids = torch.randint(0, model.vocab_size, (2, 17), generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             expected = oracle(ids).logits

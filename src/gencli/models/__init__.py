@@ -7,7 +7,6 @@ before anything is built: every setting's type and range, every tensor's name an
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from gencli.precisions import Precision
 
 LARGEST_SIZE = 1 << 31  # of a vocabulary, a context, a width: beyond it is no model, but a damaged file
+LARGEST_NUMBER = 1e30  # of a base, a scale, an epsilon: float32 holds its square root's square
 MOST_LAYERS = 4096
 READABLE = ("F32", "F16", "BF16")
 
@@ -106,23 +106,37 @@ class Settings:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
 
-    def whole(self, *keys: str, default: int | None = None, most: int = LARGEST_SIZE) -> int:
-        """A whole number from 1 to `most`; raises `RunError` where it is neither stated nor has a default."""
+    def whole(self, *keys: str, default: int | None = None, least: int = 1, most: int = LARGEST_SIZE) -> int:
+        """A whole number from `least` to `most`; raises `RunError` where it is neither stated nor has a default."""
         key, value = self._find(keys)
         if value is None and default is not None:
             return default
-        if type(value) is not int or not 1 <= value <= most:
-            raise RunError(f"config.json: {key} must be a whole number from 1 to {most}, not {shown(value)}.")
+        if type(value) is not int or not least <= value <= most:
+            raise RunError(f"config.json: {key} must be a whole number from {least} to {most}, not {shown(value)}.")
         return value
 
-    def number(self, *keys: str, default: float) -> float:
-        """A number greater than 0."""
+    def number(self, *keys: str, default: float, most: float = LARGEST_NUMBER) -> float:
+        """A number greater than 0, up to `most`."""
         key, value = self._find(keys)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise RunError(f"config.json: {key} must be a number greater than 0, not {shown(value)}.")
+        if not _positive(value, most):
+            limit = f", at most {most:g}" if most < LARGEST_NUMBER else ""
+            raise RunError(f"config.json: {key} must be a number greater than 0{limit}, not {shown(value)}.")
         return float(value)
+
+    def number_or_none(self, key: str, default: float | None = None) -> float | None:
+        """A number greater than 0; None where null says that there is none."""
+        if self.values.get(key, default) is None:
+            return None
+        return self.number(key, default=default or 1.0)
+
+    def numbers(self, key: str, count: int, most: float = LARGEST_NUMBER) -> tuple[float, ...]:
+        """A list of `count` numbers greater than 0, up to `most`."""
+        value = self.values.get(key)
+        if not isinstance(value, list) or len(value) != count or not all(_positive(each, most) for each in value):
+            raise RunError(f"config.json: {key} must be a list of {count} numbers greater than 0, not {shown(value)}.")
+        return tuple(map(float, value))
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key)
@@ -132,8 +146,8 @@ class Settings:
             raise RunError(f"config.json: {key} must be true or false, not {shown(value)}.")
         return value
 
-    def text(self, key: str, default: str) -> str:
-        value = self.values.get(key)
+    def text(self, *keys: str, default: str) -> str:
+        key, value = self._find(keys)
         if value is None:
             return default
         if not isinstance(value, str):
@@ -152,18 +166,25 @@ class Settings:
         return next(((key, self.values[key]) for key in keys if self.values.get(key) is not None), (keys[0], None))
 
 
+def _positive(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most
+
+
 @dataclass(frozen=True)
 class Layout:
     """The tensors that a family expects: their `shapes` by name without the base prefix (with it: `prefix`).
 
     `optional` ones may be left out (a tied head); names that match `ignored` are passed over (buffers
-    that follow from the config).
+    that follow from the config). The `head` has no base prefix. Where the model is a part of a larger
+    one, all of its names may begin with `outer`.
     """
 
     prefix: str
     shapes: Mapping[str, Shape]
     optional: frozenset[str] = frozenset()
     ignored: str = "(?!)"
+    head: str = "lm_head.weight"
+    outer: str = ""
 
 
 class Weights:
@@ -174,7 +195,7 @@ class Weights:
         self._tensors = tensors
         self._names: dict[str, str] = {}
         for full, header in tensors.headers.items():
-            name = full.removeprefix(layout.prefix)
+            name = full.removeprefix(layout.outer).removeprefix(layout.prefix)
             if re.fullmatch(layout.ignored, name):
                 continue
             if name not in layout.shapes or name in self._names:
@@ -183,7 +204,7 @@ class Weights:
             self._names[name] = full
         for name in layout.shapes:
             if name not in self._names and name not in layout.optional:
-                full = name if name.startswith("lm_head") else layout.prefix + name
+                full = name if name == layout.head else layout.prefix + name
                 raise RunError(f"the checkpoint lacks the tensor {full} of shape {list(layout.shapes[name])}.")
 
     def __contains__(self, name: str) -> bool:
