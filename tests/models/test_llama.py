@@ -106,7 +106,7 @@ def test_describe_needs_no_tensors() -> None:
         ),
         ({"rope_parameters": {"rope_type": "yarn\x1b[2J"}}, r"'yarn\\x1b\[2J'"),
         ({"rope_scaling": 8}, "rope_parameters must be a mapping|rope_scaling must be a mapping"),
-        ({"rope_theta": "big"}, "rope_theta must be a number greater than 0"),
+        ({"rope_theta": "big"}, "rope_theta must be a number from 1 to 1e.30"),
         ({"rope_theta": float("inf")}, "rope_theta"),
         ({"partial_rotary_factor": 1.5}, "partial_rotary_factor must be a number greater than 0, at most 1"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is not supported"),

@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gencli import compiled
+from gencli.decoder import Decoder
 from gencli.errors import GencliError, RunError
 from gencli.formats import Header
 from gencli.models import RandomTensors, Weights, family
@@ -17,10 +19,10 @@ from gencli.precisions.float32 import Float32
 from gencli.registry import find, names
 from gencli.rotary import Rotary
 
-GPT2: dict[str, Any] = {"vocab_size": 24, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 16}
+GPT2: dict[str, Any] = {"vocab_size": 24, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16}
 BLOCK: dict[str, Any] = {
     "vocab_size": 24,
-    "hidden_size": 8,
+    "hidden_size": 16,
     "intermediate_size": 12,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
@@ -120,7 +122,7 @@ def test_a_tied_head_may_be_in_the_file(kind: Any) -> None:
     held = tensors_of(config)
     without = family.build(values, Held(held), Float32())(torch.arange(5)[None])
     if config.tied:
-        held[config.layout().head] = torch.zeros(24, 8)  # the embedding counts, as the config says
+        held[config.layout().head] = torch.zeros(24, 16)  # the embedding counts, as the config says
     assert torch.equal(without, family.build(values, Held(held), Float32())(torch.arange(5)[None]))
 
 
@@ -214,3 +216,30 @@ def test_any_rotation_that_is_read_turns_by_numbers(rotation: dict[str, Any], en
     rotary = Rotary(8, read.theta, torch.device("cpu"), read.scaling)
     horizon = rotary.horizon(min(end, config.context))
     assert torch.stack(rotary.table(8, horizon)).isfinite().all()
+
+
+IN_STEPS = ("gpt2", "gpt_neox", "granite", "llama", "mistral", "phi3", "qwen2", "smollm3")  # the others go layer by layer
+APART = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 2e-2, "int8": 6e-2}  # of the size of the logits
+
+
+@pytest.mark.parametrize("precision", names("precisions"))
+@pytest.mark.parametrize("name", SMALL)
+@torch.inference_mode()
+def test_every_family_runs_under_every_precision(name: str, precision: str) -> None:
+    family = find("models", name)
+    config = family.read({**SMALL[name], "num_hidden_layers": 2, "sliding_window": 4, "use_sliding_window": True})
+
+    def built(precision: str, fast: bool) -> Any:
+        layout = config.layout()
+        tensors = RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.3)
+        return family(config, Weights(tensors, layout), find("precisions", precision)(fast=fast))
+
+    ids = torch.arange(9) * 5 % 24
+    model = built(precision, fast=True)
+    assert (model._network._step is not None) == (compiled.available() and name in IN_STEPS)
+    expected = built("float32", fast=False)(ids[None])[0]
+    assert (model(ids[None])[0] - expected).norm() < APART[precision] * expected.norm()
+    decoder = Decoder(model)
+    decoder.prefill(ids[:2].tolist())
+    steps = torch.cat([decoder.step([token]) for token in ids[2:].tolist()])  # by compiled steps up to the window, beyond it not
+    assert (steps - expected[2:]).norm() < APART[precision] * expected[2:].norm()

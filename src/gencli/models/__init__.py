@@ -8,7 +8,7 @@ before anything is built: every setting's type and range, every tensor's name an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -48,7 +48,11 @@ class Facts(NamedTuple):
 
 
 class Model(Protocol):
-    """What every model offers: the measures of `Facts`, and logits for token ids."""
+    """What every model offers: the measures of `Facts`, and logits for token ids.
+
+    Where its rotary angles depend on the length of a text, `horizon` tells up to which length a text keeps the
+    angles that it has at a given one; keys of one horizon are of no use to another.
+    """
 
     vocab_size: int
     context: int
@@ -56,12 +60,14 @@ class Model(Protocol):
     kv_heads: int
     head_dim: int
     device: torch.device
+    horizon: Callable[[int], int] | None
 
-    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False, horizon: int | None = None) -> Tensor:
         """Logits (rows, T, vocabulary) in float32 for `ids` (rows, T) int64; with `last` only (rows, 1, vocabulary).
 
-        With a cache the ids stand after what it holds, and it holds them afterwards. Raises
-        `UsageError` where they would stand beyond the context.
+        With a cache the ids stand after what it holds, and it holds them afterwards. `horizon` is that of the
+        text which they are a part of; None where they are its end. Raises `UsageError` where they would stand
+        beyond the context.
         """
         ...
 
@@ -100,6 +106,26 @@ def family(config: Mapping[str, Any]) -> Family:
     raise RunError(f"config.json: the architecture {shown(word)} is not known.{hint} Choices: {', '.join(sorted(known))}.")
 
 
+class Bounds(NamedTuple):
+    """The least and the largest number that a setting may be; of a `least` of 0 it must be greater."""
+
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        if self.least == 0:
+            return "greater than 0" if self.most == LARGEST_NUMBER else f"greater than 0, at most {self.most:g}"
+        return f"from {self.least:g} to {self.most:g}"
+
+    def hold(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.least <= value <= self.most and value > 0
+
+
+POSITIVE = Bounds(0, LARGEST_NUMBER)
+
+
 class Settings:
     """The values of a config.json, each read under its names in turn and checked for type and range."""
 
@@ -115,14 +141,13 @@ class Settings:
             raise RunError(f"config.json: {key} must be a whole number from {least} to {most}, not {shown(value)}.")
         return value
 
-    def number(self, *keys: str, default: float, most: float = LARGEST_NUMBER) -> float:
-        """A number greater than 0, up to `most`."""
+    def number(self, *keys: str, default: float, bounds: Bounds = POSITIVE) -> float:
+        """A number within bounds."""
         key, value = self._find(keys)
         if value is None:
             return default
-        if not _positive(value, most):
-            limit = f", at most {most:g}" if most < LARGEST_NUMBER else ""
-            raise RunError(f"config.json: {key} must be a number greater than 0{limit}, not {shown(value)}.")
+        if not bounds.hold(value):
+            raise RunError(f"config.json: {key} must be a number {bounds}, not {shown(value)}.")
         return float(value)
 
     def number_or_none(self, key: str, default: float | None = None) -> float | None:
@@ -131,11 +156,11 @@ class Settings:
             return None
         return self.number(key, default=default or 1.0)
 
-    def numbers(self, key: str, count: int, most: float = LARGEST_NUMBER) -> tuple[float, ...]:
-        """A list of `count` numbers greater than 0, up to `most`."""
+    def numbers(self, key: str, count: int, bounds: Bounds = POSITIVE) -> tuple[float, ...]:
+        """A list of `count` numbers within bounds."""
         value = self.values.get(key)
-        if not isinstance(value, list) or len(value) != count or not all(_positive(each, most) for each in value):
-            raise RunError(f"config.json: {key} must be a list of {count} numbers greater than 0, not {shown(value)}.")
+        if not isinstance(value, list) or len(value) != count or not all(map(bounds.hold, value)):
+            raise RunError(f"config.json: {key} must be a list of {count} numbers {bounds}, not {shown(value)}.")
         return tuple(map(float, value))
 
     def flag(self, key: str, default: bool) -> bool:
@@ -164,10 +189,6 @@ class Settings:
     def _find(self, keys: tuple[str, ...]) -> tuple[str, Any]:
         """The first key that has a value, and that value; else the first key and None."""
         return next(((key, self.values[key]) for key in keys if self.values.get(key) is not None), (keys[0], None))
-
-
-def _positive(value: object, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most
 
 
 @dataclass(frozen=True)

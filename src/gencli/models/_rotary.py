@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from gencli.errors import RunError, shown
-from gencli.models import LARGEST_SIZE, Settings
+from gencli.models import LARGEST_SIZE, Bounds, Settings
 from gencli.rotary import KINDS, Scaling, longrope_amplitude, yarn_amplitude
 
-LARGEST_FACTOR = 1e6
+BASES, FACTORS, SHARES = Bounds(1, 1e30), Bounds(1e-6, 1e6), Bounds(0, 1)
 PLAIN = Scaling()
 SPELLINGS: Mapping[object, str] = MappingProxyType({None: "default", "su": "longrope"})
 
@@ -36,9 +36,9 @@ def read_rotation(
     stated = settings.group("rope_scaling", "rope_parameters") if group is None else group
     if nested := [key for key, value in stated.values.items() if isinstance(value, dict)]:
         raise RunError(f"config.json: rotary positions by layer type ({shown(nested[0])}) are not supported for this architecture.")
-    theta = stated.number("rope_theta", default=settings.number("rope_theta", default=theta))
+    theta = stated.number("rope_theta", default=settings.number("rope_theta", default=theta, bounds=BASES), bounds=BASES)
     key = "partial_rotary_factor"
-    share = stated.number(key, default=settings.number(key, default=partial or 1.0, most=1), most=1)
+    share = stated.number(key, default=settings.number(key, default=partial or 1.0, bounds=SHARES), bounds=SHARES)
     if partial is None and share != 1:
         raise RunError(f"config.json: {key} is not supported for this architecture; every number of a head is rotated.")
     dim = int(head_dim * share)
@@ -55,7 +55,7 @@ def reach(settings: Settings, stated: int) -> int:
     kind = _kind(group)
     if kind not in ("dynamic", "yarn"):
         return stated
-    factor = group.number("factor", default=1.0, most=LARGEST_FACTOR)
+    factor = group.number("factor", default=1.0, bounds=FACTORS)
     return max(stated, min(LARGEST_SIZE, int(_original(group, settings, stated) * factor)))
 
 
@@ -78,17 +78,20 @@ def _scaling(kind: str, stated: Settings, settings: Settings, dim: int, plain: i
     original = context if kind == "dynamic" else _original(stated, settings, context)
     known: dict[str, Any] = {"kind": kind, "dim": plain, "original": original}
     if kind == "longrope":
-        known |= {name: stated.numbers(f"{name}_factor", dim // 2, LARGEST_FACTOR) for name in ("short", "long")}
-        factor = stated.number("factor", default=context / original, most=LARGEST_FACTOR)
-        amplitude = stated.number("attention_factor", default=longrope_amplitude(factor, original), most=LARGEST_FACTOR)
+        known |= {name: stated.numbers(f"{name}_factor", dim // 2, FACTORS) for name in ("short", "long")}
+        factor = stated.number("factor", default=context / original, bounds=FACTORS)
+        amplitude = stated.number("attention_factor", default=longrope_amplitude(factor, original), bounds=FACTORS)
         return Scaling(**known, amplitude=amplitude)
     if kind != "yarn" and stated.values.get("factor") is None:
         raise RunError(f"config.json: rotary positions of the type {kind!r} need a factor.")
-    known["factor"] = stated.number("factor", default=context / original, most=LARGEST_FACTOR)
+    known["factor"] = stated.number("factor", default=context / original, bounds=FACTORS)
     if kind == "dynamic" and (dim < 4 or known["factor"] < 1):
         raise RunError("config.json: rotary positions of the type 'dynamic' need a factor from 1 on and 4 rotated numbers a head.")
     if kind == "llama3":
-        known |= {"low": stated.number("low_freq_factor", default=1.0), "high": stated.number("high_freq_factor", default=4.0)}
+        known |= {
+            "low": stated.number("low_freq_factor", default=1.0, bounds=FACTORS),
+            "high": stated.number("high_freq_factor", default=4.0, bounds=FACTORS),
+        }
         if not known["low"] < known["high"]:
             raise RunError("config.json: low_freq_factor must be less than high_freq_factor.")
     if kind == "yarn":
@@ -101,11 +104,11 @@ def _yarn(stated: Settings, factor: float, theta: float) -> dict[str, Any]:
         raise RunError("config.json: rotary positions of the type 'yarn' need a rope_theta greater than 1.")
     amplitude = yarn_amplitude(factor)
     if stated.values.get("mscale") and stated.values.get("mscale_all_dim"):
-        above, below = (stated.number(key, default=1.0, most=LARGEST_FACTOR) for key in ("mscale", "mscale_all_dim"))
+        above, below = (stated.number(key, default=1.0, bounds=FACTORS) for key in ("mscale", "mscale_all_dim"))
         amplitude = yarn_amplitude(factor, above) / yarn_amplitude(factor, below)
     return {
-        "low": stated.number("beta_slow", default=1.0),
-        "high": stated.number("beta_fast", default=32.0),
+        "low": stated.number("beta_slow", default=1.0, bounds=FACTORS),
+        "high": stated.number("beta_fast", default=32.0, bounds=FACTORS),
         "truncate": stated.flag("truncate", True),
-        "amplitude": stated.number("attention_factor", default=amplitude, most=LARGEST_FACTOR),
+        "amplitude": stated.number("attention_factor", default=amplitude, bounds=FACTORS),
     }

@@ -107,6 +107,7 @@ class Gpt2:
             context=config.context,
             positions=weights["wpe.weight"].float(),
         )
+        self.horizon = self._network.horizon  # its positions are a table
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Gpt2Config:
@@ -122,7 +123,7 @@ class Gpt2:
         read = cls.read(config)
         return cls(read, Weights(tensors, read.layout()), precision)
 
-    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False, horizon: int | None = None) -> Tensor:
         return self._network(ids, cache, last)
 
 

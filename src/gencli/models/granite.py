@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from gencli.models import Settings
+from gencli.models import Bounds, Settings
 from gencli.models._block import BlockConfig
 from gencli.models._building import BlockModel
 
-LARGEST = 1e6
+MULTIPLIERS = Bounds(1e-6, 1e6)
 
 
 class Granite(BlockModel):
@@ -26,7 +26,7 @@ class Granite(BlockModel):
         bias = settings.flag("attention_bias", False)
 
         def multiplier(key: str) -> float:
-            return settings.number(key, default=1.0, most=LARGEST)
+            return settings.number(key, default=1.0, bounds=MULTIPLIERS)
 
         # each layer adds r times its result: a stream 1 / r as large, to which results are added as they are, gives
         # the same, since an RMS norm undoes the size of what it is given but for its epsilon
