@@ -20,7 +20,7 @@ class Experts:
     """
 
     def __init__(
-        self, router: Tensor, experts: Sequence[Layer], chosen: int, normalised: bool, shared: tuple[Layer, Tensor] | None
+        self, router: Tensor, experts: Sequence[Layer], chosen: int, normalised: bool, shared: tuple[Layer, Tensor] | None = None
     ) -> None:
         self._router, self._experts = router.float(), tuple(experts)
         self._chosen, self._normalised = chosen, normalised
