@@ -130,6 +130,21 @@ def gemma3(rng: Random) -> Settings:
     }
 
 
+def gpt2(rng: Random) -> Settings:
+    heads = rng.choice((2, 4))
+    return {
+        "vocab_size": rng.randint(50, 90),
+        "n_embd": heads * rng.choice((5, 8, 16)),
+        "n_layer": rng.choice((1, 2, 3)),
+        "n_head": heads,
+        "n_positions": CONTEXT,
+        "n_inner": rng.choice((None, 40)),
+        "activation_function": rng.choice(("gelu_new", "gelu", "relu")),
+        **maybe(rng, "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"),
+        **ids(),
+    }
+
+
 def gpt_neox(rng: Random) -> Settings:
     known = {name: value for name, value in base(rng).items() if name not in ("num_key_value_heads", "rms_norm_eps", "hidden_size")}
     return {
@@ -170,6 +185,7 @@ def olmoe(rng: Random) -> Settings:
 FAMILIES: dict[str, tuple[str, Callable[[Random], Settings]]] = {
     "gemma2": ("Gemma2", gemma2),
     "gemma3": ("Gemma3", gemma3),
+    "gpt2": ("GPT2", gpt2),
     "gpt_neox": ("GPTNeoX", gpt_neox),
     "granite": ("Granite", granite),
     "llama": ("Llama", llama),
@@ -196,4 +212,5 @@ def oracle(transformers: Any, family: str, settings: Settings) -> Any:
     name = FAMILIES[family][0]
     config = getattr(transformers, "Gemma3TextConfig" if family == "gemma3" else f"{name}Config")(**settings)
     # the other ways of transformers to compute attention leave soft caps out
-    return getattr(transformers, f"{name}ForCausalLM")._from_config(config, attn_implementation="eager")
+    model = "GPT2LMHeadModel" if family == "gpt2" else f"{name}ForCausalLM"
+    return getattr(transformers, model)._from_config(config, attn_implementation="eager")

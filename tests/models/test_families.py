@@ -13,6 +13,7 @@ from families import FAMILIES, oracle, settings_of
 from gencli import decoder as module
 from gencli.decoder import Decoder
 from gencli.models import Model
+from gencli.registry import names
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
 TOKENS = 64
@@ -50,6 +51,10 @@ def test_a_family_answers_as_the_oracle_does(
     prefilled(rows, tokens[:9])
     rows.join(tokens[:40])
     torch.testing.assert_close(rows.step([tokens[9], tokens[40]]), expected[[9, 40]], atol=1e-4, rtol=0)
+
+
+def test_every_family_on_the_shelf_is_compared() -> None:
+    assert sorted(FAMILIES) == list(names("models"))
 
 
 def prefilled(decoder: Decoder, ids: list[int]) -> torch.Tensor:
