@@ -109,9 +109,8 @@ class Decoder:
             raise UsageError(f"a step takes one token a row: {len(self._ids)}, not {len(ids)}.")
         self._check(self.length + 1)
         for number, (row, token) in enumerate(zip(self._ids, ids, strict=True)):
-            before = self._view(len(row))
             row.append(token)
-            if self._cache is not None and self._view(len(row)) != before:
+            if self._cache is not None and self._view(len(row)) != self._view(len(row) - 1):
                 self._cache.rewind(0, number)
         logits = self._compute()
         assert logits is not None  # nothing asked to interrupt it

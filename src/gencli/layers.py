@@ -249,7 +249,7 @@ class Transformer:
             new = self.positions[places]
             x = x + (new if isinstance(places, slice) else new[:, None])
         x = x.view(rows * length, -1)
-        if cache is not None and length == 1 and self._step is not None and self._fits(cache):
+        if cache is not None and length == 1 and self._step is not None and self._fits(cache, start):
             return self._step.run(x, cache, self.rotary.table(end, horizon) if self.rotary else None)[:, None]
         angles = {each: each.angles(places, end, horizon) if each else None for each in set(self.rotaries)}
         sights = {window: sight(places, end, ids.device, window) for window in self.windows}
@@ -264,9 +264,9 @@ class Transformer:
         logits = self.head(self.norm(x)).view(rows, 1 if last else length, -1)
         return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
 
-    def _fits(self, cache: KVCache) -> bool:
+    def _fits(self, cache: KVCache, start: int) -> bool:
         """Whether a token a row can go through the compiled step: no window bounds it, and all rows turn by the same angles."""
-        if cache.length >= self._bound:
+        if start >= self._bound:
             return False
         return self.horizon is None or len({self.horizon(length + 1) for length in cache.lengths.tolist()}) == 1
 
