@@ -243,3 +243,7 @@ def test_every_family_runs_under_every_precision(name: str, precision: str) -> N
     decoder.prefill(ids[:2].tolist())
     steps = torch.cat([decoder.step([token]) for token in ids[2:].tolist()])  # by compiled steps up to the window, beyond it not
     assert (steps - expected[2:]).norm() < APART[precision] * expected[2:].norm()
+    decoder.prefill(ids[:3].tolist())
+    decoder.join(ids[:7].tolist())
+    rows = torch.cat([decoder.step([int(ids[3]), int(ids[7])]), decoder.step([int(ids[4]), int(ids[8])])])
+    assert (rows - expected[[3, 7, 4, 8]]).norm() < APART[precision] * rows.norm()
