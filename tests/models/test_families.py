@@ -44,7 +44,9 @@ def test_a_family_answers_as_the_oracle_does(
         whole = model(torch.tensor([tokens]))[0]
     torch.testing.assert_close(whole, expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cat(steps), expected[len(prompt) - 1 :], atol=1e-4, rtol=0)  # with the cache, also beyond a window
-    assert expected.argmax(-1)[len(prompt) - 1 : -1].tolist() == tokens[len(prompt) :]  # so its greedy tokens are these
+    # each token is the oracle's likeliest after those before it, or as likely as that: so it would write the same
+    best, chosen = expected[len(prompt) - 1 : -1], torch.tensor(tokens[len(prompt) :])
+    assert bool((best.amax(1) - best.gather(1, chosen[:, None])[:, 0] <= 2e-4).all())
     monkeypatch.setattr(module, "CHUNK", 11)
     torch.testing.assert_close(prefilled(Decoder(model), tokens)[0], expected[-1], atol=1e-4, rtol=0)
     rows = Decoder(model)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gencli.models import Facts, Weights
-from gencli.models._block import BlockConfig, Mixture
+from gencli.models._block import PLAIN_NAMES, BlockConfig, ExpertNames, Mixture
 from gencli.models._rotary import Rotation
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Layer:
 
         first, after_attention, second, after_mlp = (self.norm(name) if name else None for name in self.config.norms)
         mixture = self.config.mixtures[self.number]
-        mlp = self.gated("mlp", ("gate_proj", "up_proj", "down_proj")) if mixture is None else self.experts(mixture)
+        mlp = self.gated("mlp", PLAIN_NAMES) if mixture is None else self.experts(mixture)
         return Block(first, self.attention(), second, mlp, after_attention=after_attention, after_mlp=after_mlp)
 
     def norm(self, name: str) -> RMSNorm:
@@ -116,61 +116,47 @@ class _Layer:
 
         config, rotation = self.config, self.config.rotations[self.number]
         names = ("self_attn.qkv_proj",) if config.fused else ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-        turned = _order(config, rotation.scaling.dim) if rotation else None
-        turning = config.heads + config.kv_heads
-        rows = None
-        if turned is not None:
-            values = range(turning * config.head_dim, (turning + config.kv_heads) * config.head_dim)
-            rows = [head * config.head_dim + each for head in range(turning) for each in turned] + list(values)
+        dim = rotation.scaling.dim if rotation else None
         return Attention(
-            qkv=self.linear(*names, order=rows),
+            qkv=self.linear(*names, order=self.rows(dim) if dim else None),
             out=self.linear("self_attn.o_proj"),
             heads=config.heads,
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
             scale=config.scale,
-            norms=self.head_norms(turned) if config.head_norms else None,
+            norms=self.head_norms() if config.head_norms else None,
             clip=config.clip,
             window=config.windows[self.number],
             cap=config.cap,
         )
 
-    def head_norms(self, turned: list[int] | None) -> tuple[Linear, Linear]:
-        """The norms of queries and keys (rows, T, heads, head_dim)."""
-        norms = []
-        for name in ("q", "k"):
-            weight = self.weights[f"{self.prefix}self_attn.{name}_norm.weight"]
-            if turned is not None:
-                weight = weight.view(-1, self.config.head_dim)[:, turned].reshape(-1)
-            norms.append(_norm(self.config, weight))
-        if self.config.head_norms == "head":
-            return norms[0], norms[1]
-        return _over_all(norms[0]), _over_all(norms[1])
+    def rows(self, dim: int) -> list[int]:
+        """Where the rows of queries, keys and values come from, where only `dim` numbers of a head turn."""
+        from gencli.rotary import order
 
-    def gated(self, place: str, names: tuple[str, str, str]) -> GatedMLP:
+        head_dim, turning, kv_heads = self.config.head_dim, self.config.heads + self.config.kv_heads, self.config.kv_heads
+        turned = [head * head_dim + each for head in range(turning) for each in order(head_dim, dim)]
+        return [*turned, *range(turning * head_dim, (turning + kv_heads) * head_dim)]
+
+    def head_norms(self) -> tuple[Linear, Linear]:
+        """The norms of queries and keys (rows, T, heads, head_dim)."""
+        queries, keys = (self.norm(f"self_attn.{name}_norm") for name in ("q", "k"))
+        return (queries, keys) if self.config.head_norms == "head" else (_over_all(queries), _over_all(keys))
+
+    def gated(self, place: str, names: ExpertNames) -> GatedMLP:
         from gencli.layers import GatedMLP, activation
 
-        gate, up, down = (f"{place}.{name}" for name in names)
-        fused = self.config.fused
-        return GatedMLP(
-            self.linear(f"{place}.gate_up_proj") if fused else self.linear(gate, up), activation(self.config.activation), self.linear(down)
-        )
+        both = ("gate_up_proj",) if self.config.fused else (names.gate, names.up)
+        gate_up = self.linear(*(f"{place}.{name}" for name in both))
+        return GatedMLP(gate_up, activation(self.config.activation), self.linear(f"{place}.{names.down}"))
 
     def experts(self, mixture: Mixture) -> Experts:
         from gencli.experts import Experts
 
-        group, *products = mixture.names
-        names = (products[0], products[1], products[2])
+        group, names = mixture.names.group, mixture.names
         experts = [self.gated(f"{group}.experts.{number}", names) for number in range(mixture.count)]
         shared = None
         if mixture.shared:
             shared = self.gated(f"{group}.shared_expert", names), self.weights[f"{self.prefix}{group}.shared_expert_gate.weight"]
         router = self.weights[f"{self.prefix}{group}.gate.weight"]
         return Experts(router, experts, mixture.chosen, mixture.normalised, shared)
-
-
-def _order(config: BlockConfig, dim: int | None) -> list[int] | None:
-    """The order in which a head's numbers are held, where only `dim` of them turn."""
-    from gencli.rotary import order
-
-    return order(config.head_dim, dim) if dim is not None else None
