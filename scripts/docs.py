@@ -94,6 +94,18 @@ def command_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def family_table() -> str:
+    """Every family: what config.json calls it, what its block is like, and whose it is."""
+    lines = ["| `architectures` in config.json | block | models |", "|---|---|---|"]
+    for name in names("models"):
+        family = find("models", name)
+        block = first_sentence(first_line(PACKAGE / "models" / f"{name}.py")).split(": ", 1)[1]
+        lines.append(
+            f"| {', '.join(f'`{each}`' for each in family.architectures)} | {block} | {' '.join(family.__doc__.split()).rstrip('.')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def preset_table() -> str:
     """The shipped presets: their pipelines in order."""
     lines = ["| preset | pipeline, in this order | for |", "|---|---|---|"]
@@ -173,6 +185,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "stages": stage_table,
     "commands": command_table,
     "presets": preset_table,
+    "families": family_table,
     "events": event_tables,
     "reasons": reason_table,
     "tree": tree,

@@ -13,7 +13,7 @@ from gencli.decoder import Decoder
 from gencli.errors import UsageError
 from gencli.models import Model, RandomTensors, Weights
 from gencli.models.gpt2 import Gpt2, Gpt2Config
-from gencli.models.llama import Llama, LlamaConfig
+from gencli.models.llama import Llama
 from gencli.precisions.float32 import Float32
 
 VOCABULARY, CONTEXT = 40, 12
@@ -24,15 +24,23 @@ def gpt2(context: int = CONTEXT, fast: bool = False) -> Model:
     return Gpt2(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.4), layout), Float32(fast=fast))
 
 
-def llama(context: int = CONTEXT, fast: bool = False) -> Model:
+def llama(context: int = CONTEXT, fast: bool = False, scaling: dict[str, object] | None = None) -> Model:
     stated = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig.read({**stated, "num_key_value_heads": 2, "max_position_embeddings": context})
+    config = Llama.read({**stated, "num_key_value_heads": 2, "max_position_embeddings": context, "rope_scaling": scaling})
     layout = config.layout()
     return Llama(config, Weights(RandomTensors(layout, torch.Generator().manual_seed(0), spread=0.2), layout), Float32(fast=fast))
 
 
-MODELS = {"gpt2": gpt2(), "llama": llama()}
+def turned(kind: str, context: int = CONTEXT, fast: bool = False) -> Model:
+    """A model whose rotary angles change with the length: from 5 tokens on, or with every one."""
+    lists = {"short_factor": [1.0, 1.2, 1.5, 2.0], "long_factor": [2.0, 3.0, 5.0, 9.0]}
+    scaling = lists if kind == "longrope" else {"factor": context / 4}
+    return llama(context if kind == "longrope" else 4, fast, {"rope_type": kind, "original_max_position_embeddings": 4, **scaling})
+
+
+MODELS = {"gpt2": gpt2(), "llama": llama(), "longrope": turned("longrope"), "dynamic": turned("dynamic")}
 if compiled.available():
+    MODELS["longrope compiled"] = turned("longrope", fast=True)
     MODELS |= {"gpt2 compiled": gpt2(fast=True), "llama compiled": llama(fast=True)}
 both = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -55,7 +63,7 @@ def greedy(model: Model, prompt: list[int], count: int, **settings: object) -> l
 @both
 def test_steps_give_the_logits_of_the_whole_sequence(model: Model) -> None:
     ids = [3, 1, 4, 1, 5, 9, 2, 6]
-    whole = model(torch.tensor([ids]))[0]
+    whole = [model(torch.tensor([ids[:length]]))[0, -1] for length in range(1, 9)]
     decoder = Decoder(model)
     torch.testing.assert_close(prefilled(decoder, ids[:3])[0], whole[2])
     for at in range(3, 8):

@@ -227,7 +227,7 @@ def test_what_no_draw_can_hit_is_blocked_by_whoever_made_it_so():
 def test_logits_that_are_no_numbers_are_an_error():
     session = tiny_session(6)
     session.model = lambda ids, cache=None, last=False: torch.full((1, ids.shape[1], 6), math.nan)
-    for name in ("context", "vocab_size", "layers", "kv_heads", "head_dim"):
+    for name in ("context", "vocab_size", "layers", "kv_heads", "head_dim", "horizon"):
         setattr(session.model, name, getattr(tiny_session(6).model, name))
     session.model.device = torch.device("cpu")
     with pytest.raises(RunError, match="not numbers"):

@@ -1,13 +1,15 @@
-"""Attention: rotary positions, who may look where, and heads that share keys. Knows no family and no norm."""
+"""Attention: who may look where, and heads that share keys. Knows no family, and a norm only as a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gencli.rotary import rotate_
 
 if TYPE_CHECKING:
     from gencli.cache import KVCache
@@ -17,55 +19,43 @@ if TYPE_CHECKING:
 Linear = Callable[[Tensor], Tensor]  # (N, in) -> (N, out)
 
 
-class Rotary:
-    """Positions as rotations of the halves of a head (Su et al. 2021, arXiv:2104.09864).
+class Sight(NamedTuple):
+    """Who may look where: at nothing before position `first`; at what is there by `mask`, else at all up to oneself."""
 
-    The table of angles grows as positions are asked for, by doubling.
+    mask: Tensor | None
+    first: int = 0
+
+
+def sight(places: slice | Tensor, end: int, device: torch.device, window: int | None = None) -> Sight:
+    """Who of the new positions may look where: each at itself and all before it, within a `window` at that many in all.
+
+    `places` are the same for all rows, up to `end`, or (rows,) one a row, of which the last is `end` - 1. The mask is
+    (T, end - first) or (rows, 1, 1, end); None where SDPA's own masking serves.
     """
-
-    def __init__(self, head_dim: int, theta: float, device: torch.device) -> None:
-        exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
-        self.frequencies = 1.0 / theta**exponents
-        self._cos = self._sin = torch.empty(0, 1, head_dim, device=device)
-
-    def angles(self, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """cos and sin (end - start, 1, head_dim) of positions; sin with the sign of its half."""
-        cos, sin = self.table(end)
-        return cos[start:end], sin[start:end]
-
-    def table(self, end: int) -> tuple[Tensor, Tensor]:
-        """cos and sin (at least `end`, 1, head_dim) of the positions from 0 on."""
-        if end > len(self._cos):
-            positions = torch.arange(max(end, 2 * len(self._cos), 256), dtype=torch.float32, device=self.frequencies.device)
-            angles = torch.outer(positions, self.frequencies)
-            self._cos = angles.cos().repeat(1, 2)[:, None]
-            self._sin = torch.cat([-angles.sin(), angles.sin()], dim=1)[:, None]
-        return self._cos, self._sin
+    if not isinstance(places, slice):
+        seen = torch.arange(end, device=device)
+        mask = seen <= places[:, None]
+        if window and window < end:
+            mask &= seen > places[:, None] - window
+        return Sight(mask[:, None, None])
+    start, length = places.start, end - places.start
+    first = max(0, start + 1 - window) if window else 0
+    bound = window is not None and window < end
+    if length == 1 or (start == 0 and not bound):
+        return Sight(None, first)
+    mask = torch.ones(length, end - first, dtype=torch.bool, device=device).tril_(start - first)
+    return Sight(mask.triu_(start - first + 1 - window) if bound and window else mask, first)
 
 
-def rotate_(x: Tensor, angles: tuple[Tensor, Tensor]) -> None:
-    """Turn `x` (rows, T, heads, head_dim), in place, by the angles of its positions."""
-    cos, sin = angles
-    halves_swapped = x.roll(x.shape[-1] // 2, -1)
-    x.mul_(cos).addcmul_(halves_swapped, sin)
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, cap: float | None = None) -> Tensor:
+    """Attention of `q` (rows, T, heads, head_dim) over `k`, `v` (rows, kv_heads, L, head_dim): (rows, T, heads, head_dim).
 
-
-def causal_mask(start: int, length: int, device: torch.device) -> Tensor | None:
-    """(length, start + length), true where a position may look; None where SDPA's own masking serves."""
-    if length == 1 or start == 0:
-        return None
-    return torch.ones(length, start + length, dtype=torch.bool, device=device).tril(start)
-
-
-def own_positions(lengths: Tensor, end: int) -> Tensor:
-    """(rows, 1, 1, end), true where each row's next position, after `lengths` (rows,) of them, may look."""
-    return (torch.arange(end, device=lengths.device) <= lengths[:, None])[:, None, None]
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention of `q` (rows, T, heads, head_dim) over `k`, `v` (rows, kv_heads, L, head_dim): (rows, T, heads, head_dim)."""
+    With a `cap`, a score s is cap x tanh(s / cap) (Gemma 2, arXiv:2408.00118).
+    """
     rows, length, heads, head_dim = q.shape
     kv_heads = k.shape[1]
+    if cap is not None:
+        return _capped(q, k, v, mask, scale, cap)
     if length == 1:
         # one position sees all: the heads that share keys become its "positions", and no key is copied
         together = q.view(rows, kv_heads, heads // kv_heads, head_dim)
@@ -75,32 +65,72 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -
     return F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=mask, is_causal=mask is None, scale=scale).transpose(1, 2)
 
 
+def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, cap: float) -> Tensor:
+    rows, length, heads, head_dim = q.shape
+    kv_heads = k.shape[1]
+    if mask is None and length > 1:
+        mask = torch.ones(length, length, dtype=torch.bool, device=q.device).tril_()
+    shared = q.view(rows, length, kv_heads, heads // kv_heads, head_dim).permute(0, 2, 3, 1, 4)
+    scores = (shared @ k[:, :, None].transpose(-1, -2)).mul_(scale / cap).tanh_().mul_(cap)  # (rows, kv_heads, sharing, T, L)
+    if mask is not None:
+        scores.masked_fill_(~(mask if mask.dim() == 2 else mask[:, None]), -torch.inf)
+    return (scores.softmax(-1) @ v[:, :, None]).permute(0, 3, 1, 2, 4).reshape(q.shape)
+
+
 class Attention:
     """Causal self-attention; several query heads may share one head of keys and values.
 
-    `qkv` gives queries, keys and values side by side, `out` mixes the heads.
+    `qkv` gives queries, keys and values side by side, `out` mixes the heads. `norms` change queries and keys
+    (rows, T, heads, head_dim) before they are turned, and `clip` bounds them and the values. A position sees
+    `window` positions (None: all). `cap` bounds scores.
     """
 
-    def __init__(self, qkv: Linear, out: Linear, heads: int, kv_heads: int, head_dim: int, scale: float) -> None:
+    def __init__(
+        self,
+        qkv: Linear,
+        out: Linear,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        scale: float,
+        *,
+        norms: tuple[Linear, Linear] | None = None,
+        clip: float | None = None,
+        window: int | None = None,
+        cap: float | None = None,
+    ) -> None:
         self.qkv, self.out = qkv, out
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
         self.scale = scale
+        self.norms, self.clip, self.window, self.cap = norms, clip, window, cap
 
     def __call__(
-        self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, mask: Tensor | None
+        self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, sight: Sight
     ) -> Tensor:
         """`x` (rows x T, width) -> the same shape; the cache's layer `layer` is updated."""
         heads, kv_heads, head_dim = self.heads, self.kv_heads, self.head_dim
         qkv = self.qkv(x).view(rows, -1, heads + 2 * kv_heads, head_dim)
+        if self.norms is not None:
+            for norm, first, count in zip(self.norms, (0, heads), (heads, kv_heads), strict=True):
+                part = qkv.narrow(2, first, count)
+                part.copy_(norm(part))
+        if self.clip is not None:
+            qkv.clamp_(-self.clip, self.clip)
         if angles is not None:
             rotate_(qkv.narrow(2, 0, heads + kv_heads), angles)
         kv = qkv.narrow(2, heads, 2 * kv_heads).view(rows, -1, 2, kv_heads, head_dim).permute(2, 0, 3, 1, 4)
-        k, v = (kv if cache is None else cache.update(layer, kv)).unbind(0)
-        mixed = attend(qkv.narrow(2, 0, heads), k, v, mask, self.scale)
+        if cache is not None:
+            kv = cache.update(layer, kv)
+        k, v = (kv.narrow(3, sight.first, kv.shape[3] - sight.first) if sight.first else kv).unbind(0)
+        mixed = attend(qkv.narrow(2, 0, heads), k, v, sight.mask, self.scale, self.cap)
         return self.out(mixed.reshape(x.shape[0], -1))
 
     def compile(self, step: Step, norm: Norm, rotary: bool) -> None:
-        """The same as instructions of a step."""
+        """The same as instructions of a step, for positions that its window does not bound. Raises `Unfit` where there are none for it."""
+        from gencli.compiled.program import Unfit
+
+        if self.norms is not None or self.clip is not None or self.cap is not None:
+            raise Unfit
         step.multiply(self.qkv, "x", "qkv", norm)
         step.attend("qkv", "mixed", self.heads, self.kv_heads, self.head_dim, self.scale, rotary)
         step.multiply(self.out, "mixed", "x", add=True)

@@ -1,7 +1,8 @@
 """A model and its cache: prefill, step, rewind, keep. Knows no sampling and no text.
 
 Where a sequence outgrows the context and may slide, its window is a function of its length alone: the
-newest half when it overflows, growing from there. So a cache never decides what the model sees.
+newest half when it overflows, growing from there. So a cache never decides what the model sees. Of a model
+whose rotary angles depend on the length, it is filled anew where they change.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Decoder:
         self._ids: list[list[int]] = []
         self._cache: KVCache | None = None
         self._cached = cache
+        self._horizon = model.horizon
 
     @property
     def rows(self) -> int:
@@ -107,9 +109,8 @@ class Decoder:
             raise UsageError(f"a step takes one token a row: {len(self._ids)}, not {len(ids)}.")
         self._check(self.length + 1)
         for number, (row, token) in enumerate(zip(self._ids, ids, strict=True)):
-            before = self._start(len(row))
             row.append(token)
-            if self._cache is not None and self._start(len(row)) != before:
+            if self._cache is not None and self._view(len(row)) != self._view(len(row) - 1):
                 self._cache.rewind(0, number)
         logits = self._compute()
         assert logits is not None  # nothing asked to interrupt it
@@ -127,12 +128,13 @@ class Decoder:
         size = max(1, min(CHUNK, MOST_LOGITS // self.model.vocab_size))
         while first < len(ids):
             start = self._start(first + 1)
-            end = min(len(ids), start + self.context)
+            seen = self._horizon(first + 1 - start) if self._horizon else self.context
+            end = min(len(ids), start + min(self.context, seen))
             cache.rewind(0)
             for at in range(start, end, size):
                 chunk = torch.tensor([ids[at : min(at + size, end)]], dtype=torch.int64, device=self.model.device)
                 told = at + chunk.shape[1] > first  # what lies before only fills the cache
-                logits = self.model(chunk, cache, last=not told)
+                logits = self._ask(chunk, cache, end - start, last=not told)
                 if told:
                     yield logits[0, max(0, first - at) :]
             first = end
@@ -143,10 +145,10 @@ class Decoder:
             ids = self._ids[number]
             if not 0 <= length <= len(ids):
                 raise UsageError(f"a sequence of {len(ids)} tokens cannot be rewound to {length}.")
-            moved = self._start(length) != self._start(len(ids))
+            moved = self._view(length) != self._view(len(ids))
             del ids[length:]
             if self._cache is not None:
-                # a window that began elsewhere has other positions: the next step fills the cache again
+                # a window that began elsewhere has other positions or angles: the next step fills the cache again
                 cached = int(self._cache.lengths[number])
                 self._cache.rewind(0 if moved else min(cached, length - self._start(length)), number)
 
@@ -177,6 +179,17 @@ class Decoder:
         half = max(1, self.context // 2)
         return length - half - (length - self.context - 1) % (self.context - half + 1)
 
+    def _view(self, length: int) -> tuple[int, int]:
+        """What the keys of a sequence of this length depend on: where its window begins, and by which angles it turns."""
+        start = self._start(length)
+        return start, self._horizon(length - start) if self._horizon else 0
+
+    def _ask(self, ids: Tensor, cache: KVCache, length: int | None, last: bool) -> Tensor:
+        """The model's logits for a part of a window of this length; None: the ids end it, in each row."""
+        if self._horizon is None or length is None:
+            return self.model(ids, cache, last=last)
+        return self.model(ids, cache, last=last, horizon=self._horizon(length))
+
     def _compute(self, interrupted: Callable[[], bool] | None = None) -> Tensor | None:
         """Logits (rows, vocabulary) after the last token, computing what the cache does not hold yet."""
         windows = [row[self._start(len(row)) :] for row in self._ids]
@@ -188,17 +201,17 @@ class Decoder:
         if not self._cache.even or len({len(tokens) for tokens in pending}) > 1:
             for number, tokens in enumerate(pending):  # a row that lags behind is brought to its last token
                 if len(tokens) > 1:
-                    self._fill([tokens[:-1]], self._cache.row(number), None)
-            pending = [tokens[-1:] for tokens in pending]
-        return self._fill(pending, self._cache, interrupted)
+                    self._fill([tokens[:-1]], self._cache.row(number), len(windows[number]), None)
+            return self._fill([tokens[-1:] for tokens in pending], self._cache, None, interrupted)
+        return self._fill(pending, self._cache, len(windows[0]), interrupted)
 
-    def _fill(self, tokens: list[list[int]], cache: KVCache, interrupted: Callable[[], bool] | None) -> Tensor | None:
-        """Logits (rows, vocabulary) after as many tokens a row, a chunk at a time; the cache takes them in."""
+    def _fill(self, tokens: list[list[int]], cache: KVCache, length: int | None, interrupted: Callable[[], bool] | None) -> Tensor | None:
+        """Logits (rows, vocabulary) after as many tokens a row, a chunk at a time; the cache takes them in. `length` is the windows'."""
         logits = None
         for chunk in torch.split(self._tensor(tokens), CHUNK, dim=1):
             if interrupted is not None and interrupted():
                 return None
-            logits = self.model(chunk, cache, last=True)[:, -1]
+            logits = self._ask(chunk, cache, length, last=True)[:, -1]
         return logits
 
     def _tensor(self, tokens: list[list[int]]) -> Tensor:

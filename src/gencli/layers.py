@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.attention import Attention, Linear, Rotary, causal_mask, own_positions
+from gencli.attention import Attention, Linear, Sight, sight
 from gencli.errors import RunError, UsageError, shown
+from gencli.experts import Experts
 
 if TYPE_CHECKING:
     from gencli.cache import KVCache
     from gencli.compiled.program import Norm as CompiledNorm
     from gencli.compiled.step import Step
+    from gencli.rotary import Rotary
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -96,14 +98,15 @@ Norm = RMSNorm | LayerNorm
 
 
 class Embedding:
-    """Rows of a table (vocabulary, width) by id, in float32, however the table is held."""
+    """Rows of a table (vocabulary, width) by id, times `scale`, in float32, however the table is held."""
 
-    def __init__(self, table: Tensor) -> None:
-        self.table = table
+    def __init__(self, table: Tensor, scale: float = 1.0) -> None:
+        self.table, self.scale = table, scale
 
     def __call__(self, ids: Tensor) -> Tensor:
         """`ids` (rows, T) -> (rows, T, width)."""
-        return F.embedding(ids, self.table).float()
+        x = F.embedding(ids, self.table).float()
+        return x if self.scale == 1 else x * self.scale
 
 
 class MLP:
@@ -115,9 +118,12 @@ class MLP:
     def __call__(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.up(x)))
 
-    def compile(self, step: Step, norm: CompiledNorm) -> None:
-        """The same as instructions of a step."""
+    def compile_up(self, step: Step, norm: CompiledNorm) -> None:
+        """The way up as an instruction of a step."""
         step.multiply(self.up, "x", "hidden", norm, COMPILED[self.activation])
+
+    def compile_down(self, step: Step) -> None:
+        """The way down, added to what goes through the layers."""
         step.multiply(self.down, "hidden", "x", add=True)
 
 
@@ -131,25 +137,75 @@ class GatedMLP:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(self.activation(gate).mul_(up))
 
-    def compile(self, step: Step, norm: CompiledNorm) -> None:
-        """The same as instructions of a step."""
+    def compile_up(self, step: Step, norm: CompiledNorm) -> None:
+        """The way up as an instruction of a step."""
         step.multiply(self.gate_up, "x", "hidden", norm, COMPILED[self.activation], gated=True)
+
+    def compile_down(self, step: Step) -> None:
+        """The way down, added to what goes through the layers."""
         step.multiply(self.down, "hidden", "x", add=True)
 
 
 class Block:
-    """One layer: attention and an MLP, each after its norm and added to what came in."""
+    """One layer: attention and an MLP, each after its norm and added to what came in.
 
-    def __init__(self, first_norm: Norm, attention: Attention, second_norm: Norm, mlp: MLP | GatedMLP) -> None:
+    What comes out of them may have norms too, before it is added; a norm may be missing. `parallel`: both read what
+    came in (Wang and Komatsuzaki 2021, GPT-J). Its heads turn by `rotary`: None for no rotation.
+    """
+
+    def __init__(
+        self,
+        first_norm: Norm | None,
+        attention: Attention,
+        second_norm: Norm | None,
+        mlp: MLP | GatedMLP | Experts,
+        *,
+        after_attention: Norm | None = None,
+        after_mlp: Norm | None = None,
+        parallel: bool = False,
+    ) -> None:
         self.first_norm, self.attention = first_norm, attention
         self.second_norm, self.mlp = second_norm, mlp
+        self.after_attention, self.after_mlp = after_attention, after_mlp
+        self.parallel = parallel
+
+    def __call__(
+        self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, sight: Sight
+    ) -> Tensor:
+        """`x` (rows x T, width) -> the same shape."""
+        mixed = self.attention(self.first_norm(x) if self.first_norm else x, rows, layer, cache, angles, sight)
+        if self.after_attention:
+            mixed = self.after_attention(mixed)
+        # what a product or a norm gives is ours alone: added to in place
+        if self.parallel:
+            return self._second(x).add_(mixed).add_(x)
+        x = mixed.add_(x)
+        return self._second(x).add_(x)
+
+    def _second(self, x: Tensor) -> Tensor:
+        result = self.mlp(self.second_norm(x) if self.second_norm else x)
+        return self.after_mlp(result) if self.after_mlp else result
+
+    def compile(self, step: Step, rotary: bool) -> None:
+        """The same as instructions of a step. Raises `Unfit` where there are none for it."""
+        from gencli.compiled.program import Unfit
+
+        if self.first_norm is None or self.second_norm is None or self.after_attention or self.after_mlp or isinstance(self.mlp, Experts):
+            raise Unfit
+        if self.parallel:  # both read x before either is added to it
+            self.mlp.compile_up(step, self.second_norm.compiled())
+        self.attention.compile(step, self.first_norm.compiled(), rotary)
+        if not self.parallel:
+            self.mlp.compile_up(step, self.second_norm.compiled())
+        self.mlp.compile_down(step)
 
 
 class Transformer:
     """Embedding, blocks in their order, a norm, the head: token ids -> logits.
 
-    Positions come in by `rotary` angles within attention, or as a learned table (context, width). Where
-    the linear layers are compiled, one token a row goes through a compiled step.
+    Positions come in by `rotary` angles within attention (`rotaries`: by a layer's own, or none), or as a
+    learned table (context, width). With a `cap`, a logit x is cap x tanh(x / cap). Where the linear layers
+    are compiled, one token a row goes through a compiled step, as far as no window bounds what it sees.
     """
 
     def __init__(
@@ -161,49 +217,58 @@ class Transformer:
         context: int,
         rotary: Rotary | None = None,
         positions: Tensor | None = None,
+        rotaries: Sequence[Rotary | None] | None = None,
+        cap: float | None = None,
     ) -> None:
         self.embedding, self.blocks, self.norm, self.head = embedding, tuple(blocks), norm, head
         self.context = context
-        self.rotary, self.positions = rotary, positions
+        self.rotaries = tuple(rotaries) if rotaries is not None else (rotary,) * len(self.blocks)
+        self.rotary, self.positions = next(filter(None, self.rotaries), None), positions
+        self.cap = cap
+        self.windows = frozenset(block.attention.window for block in self.blocks)
+        self._bound = min((window for window in self.windows if window), default=context)
+        # where angles depend on the length of a text: up to which length it keeps those that it has at a given one
+        self.horizon = next((each.horizon for each in self.rotaries if each and each.scaling.changes), None)
         self._step = self._compile() if hasattr(head, "held") else None
 
-    def __call__(self, ids: Tensor, cache: KVCache | None, last: bool) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache | None, last: bool, horizon: int | None = None) -> Tensor:
         """`ids` (rows, T) -> logits (rows, T, vocabulary) float32, of the last position only with `last`.
 
-        The cache moves on by T; where its rows differ in length, T is 1. Raises `UsageError` for positions
-        beyond the context.
+        The cache moves on by T; where its rows differ in length, T is 1. `horizon` is that of the text which
+        the ids are a part of; None where they are its end. Raises `UsageError` for positions beyond the context.
         """
         rows, length = ids.shape
         start = cache.length if cache is not None else 0
-        if start + length > self.context:
-            raise UsageError(f"the context holds {self.context} positions, and {start + length} are asked for.")
+        end = start + length
+        if end > self.context:
+            raise UsageError(f"the context holds {self.context} positions, and {end} are asked for.")
         # where every row's new positions stand: one slice for all, or an index (rows,)
-        places = slice(start, start + length) if cache is None or cache.even else torch.from_numpy(cache.lengths).to(ids.device)
+        places = slice(start, end) if cache is None or cache.even else torch.from_numpy(cache.lengths).to(ids.device)
         x = self.embedding(ids)  # (rows, T, width)
         if self.positions is not None:
             new = self.positions[places]
             x = x + (new if isinstance(places, slice) else new[:, None])
         x = x.view(rows * length, -1)
-        if cache is not None and length == 1 and self._step is not None:
-            return self._step.run(x, cache, self.rotary.table(start + 1) if self.rotary else None)[:, None]
-        angles = self._angles(start + length, places)
-        mask = causal_mask(start, length, ids.device) if isinstance(places, slice) else own_positions(places, start + 1)
+        if cache is not None and length == 1 and self._step is not None and self._fits(cache, start):
+            return self._step.run(x, cache, self.rotary.table(end, horizon) if self.rotary else None)[:, None]
+        angles = {each: each.angles(places, end, horizon) if each else None for each in set(self.rotaries)}
+        sights = {window: sight(places, end, ids.device, window) for window in self.windows}
         if cache is not None:
             cache.begin(length)
-        for layer, block in enumerate(self.blocks):  # what a product gives is ours alone: added to in place
-            x = block.attention(block.first_norm(x), rows, layer, cache, angles, mask).add_(x)
-            x = block.mlp(block.second_norm(x)).add_(x)
+        for layer, (block, rotary) in enumerate(zip(self.blocks, self.rotaries, strict=True)):
+            x = block(x, rows, layer, cache, angles[rotary], sights[block.attention.window])
         if cache is not None:
             cache.advance()
         if last:
             x = x.view(rows, length, -1)[:, -1]
-        return self.head(self.norm(x)).view(rows, 1 if last else length, -1)
+        logits = self.head(self.norm(x)).view(rows, 1 if last else length, -1)
+        return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
 
-    def _angles(self, end: int, places: slice | Tensor) -> tuple[Tensor, Tensor] | None:
-        if self.rotary is None:
-            return None
-        cos, sin = self.rotary.table(end)
-        return (cos[places], sin[places]) if isinstance(places, slice) else (cos[places][:, None], sin[places][:, None])
+    def _fits(self, cache: KVCache, start: int) -> bool:
+        """Whether a token a row can go through the compiled step: no window bounds it, and all rows turn by the same angles."""
+        if start >= self._bound:
+            return False
+        return self.horizon is None or len({self.horizon(length + 1) for length in cache.lengths.tolist()}) == 1
 
     def _compile(self) -> Step | None:
         """A step of all the layers; None where one of them cannot be compiled."""
@@ -212,9 +277,10 @@ class Transformer:
 
         step = Step()
         try:
-            for block in self.blocks:
-                block.attention.compile(step, block.first_norm.compiled(), self.rotary is not None)
-                block.mlp.compile(step, block.second_norm.compiled())
+            if self.cap is not None or len({each for each in self.rotaries if each}) > 1:
+                raise Unfit
+            for block, rotary in zip(self.blocks, self.rotaries, strict=True):
+                block.compile(step, rotary is not None)
             step.multiply(self.head, "x", "logits", self.norm.compiled())
         except Unfit:
             return None

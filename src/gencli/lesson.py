@@ -243,7 +243,8 @@ class _Reader:
                     f"{prompt.shape[1]} + {room} do not."
                 )
             _tokens(prompt, "prompt_tokens", model.vocab_size)
-            self._cache = KVCache.of(model, prompt.shape[0], length)
+            if getattr(model, "horizon", None) is None:  # else what is cached may not serve a longer text
+                self._cache = KVCache.of(model, prompt.shape[0], length)
 
     def __call__(self, ids: Tensor) -> Tensor:
         if self._cache is not None:

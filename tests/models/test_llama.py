@@ -13,7 +13,8 @@ import torch
 
 from gencli.errors import RunError
 from gencli.models import Model
-from gencli.models.llama import Llama, LlamaConfig
+from gencli.models._rotary import Rotation
+from gencli.models.llama import Llama
 
 SMALL: dict[str, Any] = {
     "vocab_size": 96,
@@ -71,11 +72,11 @@ def test_a_file_in_several_parts(transformers: ModuleType, write: Callable[..., 
 
 
 def test_both_spellings_of_the_rotary_base() -> None:
-    new = LlamaConfig.read({**SMALL, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}})
-    old = LlamaConfig.read({**SMALL, "rope_theta": 500.0, "rope_scaling": None})
+    new = Llama.read({**SMALL, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}})
+    old = Llama.read({**SMALL, "rope_theta": 500.0, "rope_scaling": None})
     assert new == old
-    assert LlamaConfig.read(SMALL).theta == 10000.0
-    assert LlamaConfig.read({**SMALL, "rope_theta": 500, "rope_scaling": {"type": "default"}}) == old
+    assert Llama.read(SMALL).rotations == (Rotation(10000.0),) * 3
+    assert Llama.read({**SMALL, "rope_theta": 500, "rope_scaling": {"type": "default"}}) == old
 
 
 def test_an_old_config_gives_the_same_logits(transformers: ModuleType, write: Callable[..., Path], agree: Callable[..., Model]) -> None:
@@ -98,12 +99,18 @@ def test_describe_needs_no_tensors() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "'llama3' are not supported yet"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "'llama3' need a factor"),
+        (
+            {"rope_scaling": {"rope_type": "llama4", "factor": 8.0}},
+            "'llama4' are not supported. Choices: default, linear, dynamic, llama3, yarn",
+        ),
         ({"rope_parameters": {"rope_type": "yarn\x1b[2J"}}, r"'yarn\\x1b\[2J'"),
         ({"rope_scaling": 8}, "rope_parameters must be a mapping|rope_scaling must be a mapping"),
-        ({"rope_theta": "big"}, "rope_theta must be a number greater than 0"),
+        ({"rope_theta": "big"}, "rope_theta must be a number from 1 to 1e.30"),
         ({"rope_theta": float("inf")}, "rope_theta"),
+        ({"partial_rotary_factor": 1.5}, "partial_rotary_factor must be a number greater than 0, at most 1"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is not supported"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "by layer type .'full_attention'. are not supported"),
         ({"num_key_value_heads": 3}, "cannot share 3"),
         ({"head_dim": 7}, "no halves"),
         ({"num_hidden_layers": -1}, "num_hidden_layers must be a whole number from 1"),
@@ -120,5 +127,5 @@ def test_describe_needs_no_tensors() -> None:
 )
 def test_a_config_that_cannot_be_is_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(RunError, match=says) as caught:
-        LlamaConfig.read({**SMALL, **change})
+        Llama.read({**SMALL, **change})
     assert len(str(caught.value)) < 400

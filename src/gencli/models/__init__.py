@@ -7,9 +7,8 @@ before anything is built: every setting's type and range, every tensor's name an
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from gencli.precisions import Precision
 
 LARGEST_SIZE = 1 << 31  # of a vocabulary, a context, a width: beyond it is no model, but a damaged file
+LARGEST_NUMBER = 1e30  # of a base, a scale, an epsilon: float32 holds its square root's square
 MOST_LAYERS = 4096
 READABLE = ("F32", "F16", "BF16")
 
@@ -48,7 +48,11 @@ class Facts(NamedTuple):
 
 
 class Model(Protocol):
-    """What every model offers: the measures of `Facts`, and logits for token ids."""
+    """What every model offers: the measures of `Facts`, and logits for token ids.
+
+    Where its rotary angles depend on the length of a text, `horizon` tells up to which length a text keeps the
+    angles that it has at a given one; keys of one horizon are of no use to another.
+    """
 
     vocab_size: int
     context: int
@@ -56,12 +60,14 @@ class Model(Protocol):
     kv_heads: int
     head_dim: int
     device: torch.device
+    horizon: Callable[[int], int] | None
 
-    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False, horizon: int | None = None) -> Tensor:
         """Logits (rows, T, vocabulary) in float32 for `ids` (rows, T) int64; with `last` only (rows, 1, vocabulary).
 
-        With a cache the ids stand after what it holds, and it holds them afterwards. Raises
-        `UsageError` where they would stand beyond the context.
+        With a cache the ids stand after what it holds, and it holds them afterwards. `horizon` is that of the
+        text which they are a part of; None where they are its end. Raises `UsageError` where they would stand
+        beyond the context.
         """
         ...
 
@@ -100,29 +106,62 @@ def family(config: Mapping[str, Any]) -> Family:
     raise RunError(f"config.json: the architecture {shown(word)} is not known.{hint} Choices: {', '.join(sorted(known))}.")
 
 
+class Bounds(NamedTuple):
+    """The least and the largest number that a setting may be; of a `least` of 0 it must be greater."""
+
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        if self.least == 0:
+            return "greater than 0" if self.most == LARGEST_NUMBER else f"greater than 0, at most {self.most:g}"
+        return f"from {self.least:g} to {self.most:g}"
+
+    def hold(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.least <= value <= self.most and value > 0
+
+
+POSITIVE = Bounds(0, LARGEST_NUMBER)
+
+
 class Settings:
     """The values of a config.json, each read under its names in turn and checked for type and range."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
 
-    def whole(self, *keys: str, default: int | None = None, most: int = LARGEST_SIZE) -> int:
-        """A whole number from 1 to `most`; raises `RunError` where it is neither stated nor has a default."""
+    def whole(self, *keys: str, default: int | None = None, least: int = 1, most: int = LARGEST_SIZE) -> int:
+        """A whole number from `least` to `most`; raises `RunError` where it is neither stated nor has a default."""
         key, value = self._find(keys)
         if value is None and default is not None:
             return default
-        if type(value) is not int or not 1 <= value <= most:
-            raise RunError(f"config.json: {key} must be a whole number from 1 to {most}, not {shown(value)}.")
+        if type(value) is not int or not least <= value <= most:
+            raise RunError(f"config.json: {key} must be a whole number from {least} to {most}, not {shown(value)}.")
         return value
 
-    def number(self, *keys: str, default: float) -> float:
-        """A number greater than 0."""
+    def number(self, *keys: str, default: float, bounds: Bounds = POSITIVE) -> float:
+        """A number within bounds."""
         key, value = self._find(keys)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise RunError(f"config.json: {key} must be a number greater than 0, not {shown(value)}.")
+        if not bounds.hold(value):
+            raise RunError(f"config.json: {key} must be a number {bounds}, not {shown(value)}.")
         return float(value)
+
+    def number_or_none(self, key: str, default: float | None = None) -> float | None:
+        """A number greater than 0; None where null says that there is none."""
+        if self.values.get(key, default) is None:
+            return None
+        return self.number(key, default=default or 1.0)
+
+    def numbers(self, key: str, count: int, bounds: Bounds = POSITIVE) -> tuple[float, ...]:
+        """A list of `count` numbers within bounds."""
+        value = self.values.get(key)
+        if not isinstance(value, list) or len(value) != count or not all(map(bounds.hold, value)):
+            raise RunError(f"config.json: {key} must be a list of {count} numbers {bounds}, not {shown(value)}.")
+        return tuple(map(float, value))
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.values.get(key)
@@ -132,8 +171,8 @@ class Settings:
             raise RunError(f"config.json: {key} must be true or false, not {shown(value)}.")
         return value
 
-    def text(self, key: str, default: str) -> str:
-        value = self.values.get(key)
+    def text(self, *keys: str, default: str) -> str:
+        key, value = self._find(keys)
         if value is None:
             return default
         if not isinstance(value, str):
@@ -157,13 +196,16 @@ class Layout:
     """The tensors that a family expects: their `shapes` by name without the base prefix (with it: `prefix`).
 
     `optional` ones may be left out (a tied head); names that match `ignored` are passed over (buffers
-    that follow from the config).
+    that follow from the config). The `head` has no base prefix. Where the model is a part of a larger
+    one, all of its names may begin with `outer`.
     """
 
     prefix: str
     shapes: Mapping[str, Shape]
     optional: frozenset[str] = frozenset()
     ignored: str = "(?!)"
+    head: str = "lm_head.weight"
+    outer: str = ""
 
 
 class Weights:
@@ -174,7 +216,7 @@ class Weights:
         self._tensors = tensors
         self._names: dict[str, str] = {}
         for full, header in tensors.headers.items():
-            name = full.removeprefix(layout.prefix)
+            name = full.removeprefix(layout.outer).removeprefix(layout.prefix)
             if re.fullmatch(layout.ignored, name):
                 continue
             if name not in layout.shapes or name in self._names:
@@ -183,7 +225,7 @@ class Weights:
             self._names[name] = full
         for name in layout.shapes:
             if name not in self._names and name not in layout.optional:
-                full = name if name.startswith("lm_head") else layout.prefix + name
+                full = name if name == layout.head else layout.prefix + name
                 raise RunError(f"the checkpoint lacks the tensor {full} of shape {list(layout.shapes[name])}.")
 
     def __contains__(self, name: str) -> bool:

@@ -53,7 +53,7 @@ class Gpt2Config:
             heads=heads,
             mlp_width=settings.whole("n_inner", default=4 * width),
             eps=settings.number("layer_norm_epsilon", default=1e-5),
-            activation=settings.text("activation_function", "gelu_new"),
+            activation=settings.text("activation_function", default="gelu_new"),
             scaled=settings.flag("scale_attn_weights", True),
             scaled_by_layer=settings.flag("scale_attn_by_inverse_layer_idx", False),
             tied=settings.flag("tie_word_embeddings", True),
@@ -107,17 +107,23 @@ class Gpt2:
             context=config.context,
             positions=weights["wpe.weight"].float(),
         )
+        self.horizon = self._network.horizon  # its positions are a table
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Gpt2Config:
+        """What a config.json says. Raises `RunError` for a value of a wrong type, out of range, or not supported."""
+        return Gpt2Config.read(values)
 
     @classmethod
     def describe(cls, config: Mapping[str, Any]) -> Facts:
-        return Gpt2Config.read(config).facts
+        return cls.read(config).facts
 
     @classmethod
     def build(cls, config: Mapping[str, Any], tensors: Tensors, precision: Precision) -> Gpt2:
-        read = Gpt2Config.read(config)
+        read = cls.read(config)
         return cls(read, Weights(tensors, read.layout()), precision)
 
-    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False) -> Tensor:
+    def __call__(self, ids: Tensor, cache: KVCache | None = None, last: bool = False, horizon: int | None = None) -> Tensor:
         return self._network(ids, cache, last)
 
 
