@@ -20,85 +20,80 @@ def _add_late(results: int, spare: int, room: int, rows: int, first: int, output
             total[output] += late[output - start]
 
 
+@njit
+def _finish(finish: Any, row: int, output: int, written: bool) -> Any:
+    """The last seven fields of a `Tile` from those of the first row and output; what is to be `written` alone is not added."""
+    row_factors, rows_by, factors, factors_by, biases, biases_by, add = finish
+    return (
+        row_factors + row * rows_by,
+        rows_by,
+        factors + output * factors_by,
+        factors_by,
+        biases + output * biases_by,
+        biases_by,
+        0 if written else add,
+    )
+
+
+@njit
+def _group(group: int, groups: int, rows: int, tall: int) -> Any:
+    """The first row and the number of rows of a group.
+
+    A single row is never left over: its tiles are wider than those that near weights are cut for.
+    """
+    if rows % tall == 1 and rows > 1 and group >= groups - 2:
+        return (rows - tall - 1, tall - 1) if group == groups - 2 else (rows - 2, 2)
+    return group * tall, min(tall, rows - group * tall)
+
+
 def _dots_of(kind: str) -> Any:
     # as many sums as registers hold; products of whole numbers need some on the way
     tall = 3 if kind == "int8" else 4
     one, two, three, most = tile(kind, 8, 1), tile(kind, 4, 2), tile(kind, 3, 3), tile(kind, 3, tall)
     step = 16 if kind == "int8" else 8
 
-    def dots(
-        weights: int,
-        stride: int,
-        outputs: int,
-        x: int,
-        x_stride: int,
-        rows: int,
-        inputs: int,
-        results: int,
-        room: int,
-        finish: Any,
-        spare: int,
-        beyond: int,
-    ) -> None:
-        """results (rows, outputs) = x (rows, inputs) times weights (outputs, inputs), finished as a tile finishes them.
+    @njit
+    def carry_out(given: Any, rows: int) -> None:
+        if rows == 1:
+            one(given)
+        elif rows == 2:
+            two(given)
+        elif rows == 3:
+            three(given)
+        else:
+            most(given)
 
-        Strides and `room` in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16. `finish` holds
-        the last seven fields of a `Tile`; `spare` has room for `rows` such rows. While groups of rows go over
-        near weights, those that follow are fetched at the pace that has them there in time; after the
-        last ones, those at `beyond`.
+    def dots(
+        weights: int, stride: int, outputs: int, x: int, x_stride: int, rows: int, inputs: int, target: Any, finish: Any, beyond: int
+    ) -> None:
+        """Results (rows, outputs) = x (rows, inputs) times weights (outputs, inputs), finished as a tile finishes them.
+
+        Strides in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16. `target` are the place of
+        the results, their stride, and a place for as many more; `finish` the last seven fields of a `Tile`. While
+        groups of rows go over near weights, those that follow are fetched at the pace that has them there in
+        time; after the last ones, those at `beyond`.
         """
-        row_factors, row_factor_stride, factors, factor_stride, biases, bias_stride, add = finish
+        results, room, spare = target
         steps, groups = inputs // step, (rows + tall - 1) // tall
         near = max(1, NEAR // stride // AT_ONCE) * AT_ONCE if groups > 1 else outputs
         pace = near * stride // (groups * (near // 3) * steps) + 1
-        start = 0
-        while start < outputs:
+        for start in range(0, outputs, near):
             end = min(start + near, outputs)
             ahead = weights + end * stride if end < outputs else beyond
             for group in range(groups):
-                row = group * tall
-                count = min(tall, rows - row)
-                # a single row is never left: its tiles are wider than those that near weights are cut for
-                if rows % tall == 1 and rows > 1 and group >= groups - 2:
-                    row, count = (rows - tall - 1, tall - 1) if group == groups - 2 else (rows - 2, 2)
+                row, count = _group(group, groups, rows, tall)
                 here, there = x + row * x_stride, results + row * room
                 width = 8 if count == 1 else 4 if count == 2 else 3
-                output = start
-                while output < end:
+                for output in range(start, end, width):
                     at = min(output, outputs - width)  # the last tile may compute some a second time
-                    twice = at < output and add != 0  # but must not add some a second time
+                    twice = at < output and finish[-1] != 0  # but must not add some a second time
                     place, result = weights + at * stride, spare if twice else there + 4 * at
-                    given = (
-                        place,
-                        stride,
-                        here,
-                        x_stride,
-                        steps,
-                        result,
-                        room,
-                        ahead if groups > 1 else place + width * stride,
-                        pace if groups > 1 else width * stride // steps,
-                        row_factors + row * row_factor_stride,
-                        row_factor_stride,
-                        factors + at * factor_stride,
-                        factor_stride,
-                        biases + at * bias_stride,
-                        bias_stride,
-                        0 if twice else add,
-                    )
-                    if count == 1:
-                        one(given)
-                    elif count == 2:
-                        two(given)
-                    elif count == 3:
-                        three(given)
-                    else:
-                        most(given)
+                    fetched = (ahead, pace) if groups > 1 else (place + width * stride, width * stride // steps)
+                    given = (place, stride, here, x_stride, steps, result, room) + fetched + _finish(finish, row, at, twice)  # noqa: RUF005
+                    carry_out(given, count)
                     if twice:
                         _add_late(there, spare, room, count, output, outputs, at)
-                    output += width
                     ahead += steps * pace
-            start = end
 
     return njit(dots)
 

@@ -193,28 +193,25 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
         count = min(TOGETHER, rows - first)
         width = block if ticket % blocks < blocks - 1 else outputs - output  # the last block may be almost two
         stride, room = 4 * (padded + LINE), 4 * (2 * block + LINE)
-        steps = line(scratch, TOGETHER)
-        row_scratch = scratch + 4 * TOGETHER
-        x = row_scratch + stride
+        x = scratch + 4 * TOGETHER + stride
         if prepared != first:
-            _prepare(slots, eps, first, count, x, stride, row_scratch, steps, whole)
+            _prepare(slots, eps, first, count, x, stride, scratch + 4 * TOGETHER, line(scratch, TOGETHER), whole)
         results = x + TOGETHER * stride
         others = results + TOGETHER * room
         weight_stride = slots[WEIGHT_STRIDE]
         direct = slots[ACTIVATION] == NONE and not slots[GATED] and width >= LEAST_OUTPUTS
         for gate in range(1 + slots[GATED]):
-            at, at_room, add = results if gate == 0 else others, room, 0
+            target, add = (results if gate == 0 else others, room, others), 0
             if direct:
-                at, at_room, add = slots[RESULT] + 4 * (first * slots[RESULT_STRIDE] + output), 4 * slots[RESULT_STRIDE], slots[ADD]
+                place, add = slots[RESULT] + 4 * (first * slots[RESULT_STRIDE] + output), slots[ADD]
+                target = (place, 4 * slots[RESULT_STRIDE], others)
             start = gate * outputs + output
             factors, biases = slots[SCALES] + start * slots[SCALE_STRIDE], slots[BIAS] + start * slots[BIAS_STRIDE]
             finish = scratch, 4, factors, slots[SCALE_STRIDE], biases, slots[BIAS_STRIDE], add
-            place = slots[WEIGHTS] + start * weight_stride
-            # most likely this thread's next block; of a gated product the other half of this one
-            beyond = place + (threads * block if gate == slots[GATED] else outputs) * weight_stride
-            if gate != 0:
-                beyond -= outputs * weight_stride
-            dots(place, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, at, at_room, finish, others, beyond)
+            # the other half of a gated product comes next, else most likely this thread's next block
+            following = output + (outputs if gate < slots[GATED] else threads * block)
+            held, beyond = slots[WEIGHTS] + start * weight_stride, slots[WEIGHTS] + following * weight_stride
+            dots(held, weight_stride, max(width, LEAST_OUTPUTS), x, stride, count, padded, target, finish, beyond)
         if not direct:
             for row in range(count):
                 _store(slots, first + row, output, line(results + row * room, width), line(others + row * room, width))
