@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gencli import loading
+from gencli.catalogue import DEFAULT_CHECKPOINT, checkpoint_names, find_checkpoint
 from gencli.errors import RunError, UsageError
-from gencli.loading import DEFAULT_CHECKPOINT, Session, checkpoint_names, find_checkpoint, load, session_from
+from gencli.loading import Session, load, session_from
 
 
 @pytest.fixture(autouse=True)
@@ -253,8 +254,8 @@ def test_a_file_instead_of_a_folder(copy: Path) -> None:
 def test_finding_needs_no_torch() -> None:
     program = """
 import sys
+from gencli.catalogue import checkpoint_names, find_checkpoint
 from gencli.formats import open_checkpoint
-from gencli.loading import checkpoint_names, find_checkpoint
 from gencli.models import family
 checkpoint_names()
 checkpoint = open_checkpoint(find_checkpoint())

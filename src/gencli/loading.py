@@ -1,17 +1,13 @@
-"""A path or a name -> a Session: model, tokenizer and vocabulary, put together. The only assembler.
-
-Names are found without torch, which only `load` imports.
-"""
+"""A path or a name -> a Session: model, tokenizer and vocabulary, put together. The only assembler."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gencli import shipped
+from gencli.catalogue import find_checkpoint
 from gencli.errors import RunError, UsageError, shown, unknown
 from gencli.formats import Checkpoint, open_checkpoint, read_json
 from gencli.registry import find, names
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
     from gencli.models import Model
     from gencli.tokenizers import Tokenizer
 
-DEFAULT_CHECKPOINT = "fable-9m"
 DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
 WORTH_COMPILING = 1 << 25  # bytes of weights: the compiler's import and code take a second, in which a smaller model writes its text
@@ -118,47 +113,6 @@ def _fastest_lossless(device: str, size: int) -> str:
     except UsageError:  # not on this machine
         return "float32"
     return "float16"
-
-
-def checkpoint_names() -> dict[str, Path]:
-    """The checkpoints that have a name, with their folders: the user's own before the shipped ones."""
-    found: dict[str, Path] = {}
-    for folder in (user_folder(), shipped.folder("checkpoints")):
-        try:
-            entries = sorted(entry for entry in folder.iterdir() if (entry / "config.json").exists())
-        except OSError:  # there is none, or it is not ours to read
-            continue
-        for entry in entries:
-            found.setdefault(entry.name, entry)
-    return found
-
-
-def user_folder() -> Path:
-    """Where a person's own checkpoints lie: $XDG_DATA_HOME/gencli/checkpoints."""
-    stated = os.environ.get("XDG_DATA_HOME", "")
-    # the XDG specification has relative paths ignored
-    data = Path(stated) if os.path.isabs(stated) else Path("~/.local/share").expanduser()
-    return data / "gencli" / "checkpoints"
-
-
-def find_checkpoint(name_or_path: str | None = None) -> Path:
-    """The folder of a checkpoint. What contains "/" is a path, else a name, else a path if there is one.
-
-    Raises `UsageError` with the choices and the nearest name where there is neither.
-    """
-    word = DEFAULT_CHECKPOINT if name_or_path is None else str(name_or_path)
-    if "/" not in word and word in (named := checkpoint_names()):
-        return named[word]
-    try:
-        if word and os.path.lexists(word):
-            return Path(word)
-    except ValueError:  # a NUL is in no path
-        pass
-    if "/" in word:
-        raise UsageError(
-            f"there is no checkpoint at {shown(word)}; names are looked up without a '/'. Choices: {', '.join(checkpoint_names())}."
-        )
-    raise unknown("checkpoint", word, named)
 
 
 def _set_threads(threads: int | None) -> None:

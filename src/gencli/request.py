@@ -125,8 +125,8 @@ def trace_from(argument: str) -> str | BinaryIO:
 
 def request_from(context: click.Context) -> Request:
     """Resolve the preset over the checkpoint's generation_config, then read the prompt."""
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.prompting import apply_template
     from gencli.settings import resolve
 
@@ -157,8 +157,8 @@ def variations_from(context: click.Context, tokens: int, least: int = 1) -> tupl
     The request holds the prompt as it was given, without a template, and the first setting's preset. Raises
     `UsageError` where there are fewer than `least`.
     """
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.preset import Value
     from gencli.variations import variations
 

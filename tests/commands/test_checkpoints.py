@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from gencli.commands.checkpoints import checkpoints, licence
+from gencli.commands.checkpoints import checkpoints
+from gencli.description import licence
 from gencli.errors import RunError, UsageError
 
 
