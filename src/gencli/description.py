@@ -8,25 +8,28 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gencli.errors import GencliError, UsageError
-from gencli.formats import open_checkpoint
+from gencli.catalogue import Listed, store_of
+from gencli.errors import GencliError, RunError, UsageError
+from gencli.fitting import WEIGHT_BYTES, need_of, parameters_of
+from gencli.formats import open_checkpoint, read_json
+from gencli.machine import available_memory
 from gencli.models import family
 
 if TYPE_CHECKING:
     from gencli.formats import Checkpoint
 
-WEIGHT_BYTES = {"float32": 4, "float16": 2}
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-BUFFERS = re.compile(r"(.*\.)?(attn\.(bias|masked_bias)|inv_freq)")  # causal masks and angles, which nobody trained
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
 LONGEST_CARD = 1 << 16  # bytes; the licence stands at its top
 
 
-def described_or_why(name: str, path: Path) -> dict[str, Any]:
+def described_or_why(each: Listed) -> dict[str, Any]:
     """A checkpoint's facts, or why it has none: one damaged checkpoint does not hide the others."""
+    place = {"name": each.name, "from": each.store, "shadowed": each.shadowed is not None, "shadowed_by": each.shadowed}
     try:
-        return {**describe(open_checkpoint(path)), "name": name, "error": None}
+        return {**describe(open_checkpoint(each.path)), **place, "error": None}
     except GencliError as error:
-        return {"name": name, "path": str(path), "error": str(error)}
+        return {**place, "path": str(each.path), "error": str(error)}
 
 
 def describe(checkpoint: Checkpoint, length: int | None = None) -> dict[str, Any]:
@@ -39,14 +42,14 @@ def describe(checkpoint: Checkpoint, length: int | None = None) -> dict[str, Any
     facts = family(config).describe(config)
     if length is not None and length > facts.context:
         raise UsageError(f"--context must be at most {facts.context}, the context of {checkpoint.name}, not {length}.")
-    positions, parameters = length or facts.context, _parameters(checkpoint)
-    cache = facts.cache_bytes * positions
+    positions = length or facts.context
     stated = config.get("architectures") or [config.get("model_type")]
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
+        "from": store_of(checkpoint.path),
         "architecture": str(stated[0]),
-        "parameters": parameters,
+        "parameters": parameters_of(checkpoint),
         "context": facts.context,
         "vocabulary": facts.vocab_size,
         "layers": facts.layers,
@@ -55,21 +58,34 @@ def describe(checkpoint: Checkpoint, length: int | None = None) -> dict[str, Any
         "dtypes": _dtypes(checkpoint),
         "bytes": checkpoint.bytes,
         "kv_cache_bytes_per_token": facts.cache_bytes,
-        "memory": {
-            "positions": positions,
-            "kv_cache_bytes": cache,
-            **{name: parameters * size + cache for name, size in WEIGHT_BYTES.items()},
-        },
-        "licence": licence(checkpoint.path / "README.md"),
+        "memory": _memory(checkpoint, positions),
+        "chat_template": has_chat_template(checkpoint),
+        "licence": licence_of(checkpoint),
     }
 
 
-def _parameters(checkpoint: Checkpoint) -> int:
-    """The numbers that were trained: no buffers, and a head that is tied to the embeddings counts once."""
-    config = checkpoint.config
-    tied = config.get("tie_word_embeddings", config.get("model_type") == "gpt2")
-    left_out = [name for name in checkpoint.headers if BUFFERS.fullmatch(name) or (tied and name == "lm_head.weight")]
-    return sum(math.prod(header.shape) for name, header in checkpoint.headers.items() if name not in left_out)
+def _memory(checkpoint: Checkpoint, positions: int) -> dict[str, Any]:
+    """Weights and cache in every precision, what there is, and the precisions that fit in it with room to compute."""
+    needs = {precision: need_of(checkpoint, precision, positions=positions) for precision in WEIGHT_BYTES}
+    available = available_memory()
+    return {
+        "positions": positions,
+        "kv_cache_bytes": needs["float32"].cache,
+        **{precision: need.weights + need.cache for precision, need in needs.items()},
+        "available": available and available.bytes,
+        "fits": [precision for precision, need in needs.items() if available is None or need.total <= available.bytes],
+    }
+
+
+def has_chat_template(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint says how a conversation is written for it."""
+    folder = checkpoint.tokenizer_files
+    if any((folder / name).exists() for name in TEMPLATES):
+        return True
+    try:
+        return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))
+    except RunError:
+        return False
 
 
 def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
@@ -80,6 +96,13 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
     return dict(held.most_common())
 
 
+def licence_of(checkpoint: Checkpoint) -> str | None:
+    """What its model card names as its licence, else its configuration."""
+    folder = checkpoint.path.parent if checkpoint.path.is_file() else checkpoint.path
+    stated = checkpoint.config.get("license")
+    return licence(folder / "README.md") or (stated if isinstance(stated, str) else None)
+
+
 def licence(card: Path) -> str | None:
     """What a model card names as its licence in the block between two lines `---` at its top, if it does."""
     try:
@@ -88,5 +111,11 @@ def licence(card: Path) -> str | None:
     except OSError:
         return None
     block = re.match(r"---[ \t]*\r?\n(.*?)\n---", text, re.DOTALL)
-    line = block and re.search(r"^licen[cs]e:[ \t]*(\S.*)$", block[1], re.MULTILINE)
-    return line[1].strip().strip("\"'") if line else None
+    if block is None:
+        return None
+    # one licence, or a list of them; of "other" the name stands beside it
+    name, stated = (
+        re.search(rf"^{key}:[ \t]*(?:\r?\n[ \t]*-[ \t]*)?(\S.*)$", block[1], re.MULTILINE) for key in ("license_name", "licen[cs]e")
+    )
+    found = name if name and (stated is None or stated[1].strip() == "other") else stated
+    return found[1].strip().strip("\"'") if found else None

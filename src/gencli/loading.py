@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gencli.catalogue import find_checkpoint
+from gencli.catalogue import find_checkpoint, name_from
 from gencli.errors import RunError, UsageError, shown, unknown
-from gencli.formats import Checkpoint, open_checkpoint, read_json
+from gencli.fitting import refuse_what_cannot_fit
+from gencli.formats import Checkpoint, Tensors, open_checkpoint, read_json
 from gencli.registry import find, names
 from gencli.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gencli.decoder import Decoder
     from gencli.models import Model
     from gencli.tokenizers import Tokenizer
@@ -53,17 +57,28 @@ class Session:
         return Decoder(self.model, cache=cache, overflow=overflow, room=room)
 
 
-def load(name_or_path: str | None = None, *, device: str = "cpu", precision: str = "auto", threads: int | None = None) -> Session:
+def load(
+    name_or_path: str | None = None,
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    threads: int | None = None,
+    told: Callable[[float], object] | None = None,
+) -> Session:
     """The session of a checkpoint, by name or path (None: the embedded one).
 
-    Raises `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
-    unreadable, damaged or of an unknown kind.
+    `told` is called with the share of the weights that was asked for, from 0 to 1, as it grows. Raises
+    `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
+    unreadable, damaged, of an unknown kind or larger than the memory that is free.
     """
     _set_threads(threads)
-    return session_from(find_checkpoint(name_or_path), device, precision)
+    path = find_checkpoint(name_or_path)
+    session = session_from(path, device, precision, told)
+    session.name = name_from(name_or_path, path) or session.name  # the files of a cache have names of their own
+    return session
 
 
-def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> Session:
+def session_from(folder: Path, device: str = "cpu", precision: str = "auto", told: Callable[[float], object] | None = None) -> Session:
     """The session of the checkpoint in a folder; raises what `load` raises."""
     from gencli.models import family
     from gencli.tokenizers import load_tokenizer
@@ -72,10 +87,13 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
         raise unknown("precision", precision, choices)
     device = _resolve_device(device)
     checkpoint = open_checkpoint(folder)
+    refuse_what_cannot_fit(checkpoint, precision, device)
     if precision == "auto":
         precision = _fastest_lossless(device, checkpoint.bytes)
+        refuse_what_cannot_fit(checkpoint, precision, device)
     held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
-    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
+    tensors = checkpoint.tensors.on(device)
+    model = family(checkpoint.config).build(checkpoint.config, _Counted(tensors, told) if told else tensors, held)
     tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
     return Session(
         model=model,
@@ -89,6 +107,24 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
         device=device,
         precision=precision,
     )
+
+
+class _Counted:
+    """Tensors that tell which share of their numbers was asked for so far."""
+
+    def __init__(self, tensors: Tensors, told: Callable[[float], object]) -> None:
+        self.headers = tensors.headers
+        self._tensors, self._told = tensors, told
+        self._done, self._total = 0, sum(math.prod(header.shape) for header in tensors.headers.values())
+
+    def on(self, device: str) -> _Counted:
+        return _Counted(self._tensors.on(device), self._told)
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[name]
+        self._told(self._done / self._total)  # the work on this one is still to come
+        self._done += math.prod(self.headers[name].shape)
+        return tensor
 
 
 def vocabulary_from(folder: Path) -> Vocabulary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -46,12 +47,15 @@ def test_info_without_a_name_is_the_embedded_one(run, fable):
     assert {key: facts[key] for key in wanted} == wanted
     # keys and values of 6 layers with 5 heads of 64 numbers of 4 bytes
     assert facts["kv_cache_bytes_per_token"] == 2 * 6 * 5 * 64 * 4
-    assert facts["memory"] == {
-        "positions": 256,
-        "kv_cache_bytes": 256 * 15_360,
-        "float32": 4 * 8_749_120 + 256 * 15_360,
-        "float16": 2 * 8_749_120 + 256 * 15_360,
-    }
+    memory = facts["memory"]
+    assert {key: memory[key] for key in ("positions", "kv_cache_bytes")} == {"positions": 256, "kv_cache_bytes": 256 * 15_360}
+    for precision, size in {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}.items():
+        assert memory[precision] == size * 8_749_120 + 256 * 15_360
+        assert precision in memory["fits"]
+    assert memory["available"] > memory["float32"]
+    assert facts["from"] == "shipped"
+    stated = json.loads((fable / "tokenizer_config.json").read_text())
+    assert facts["chat_template"] is bool(stated.get("chat_template"))
 
 
 def test_info_in_words(run):
@@ -63,7 +67,9 @@ def test_info_in_words(run):
         "KV cache      15,360 bytes a token (float32)",
     ):
         assert line in text.splitlines()
-    assert "36.5 MB (float32) or 19 MB (float16) at 100 positions, 1.54 MB of it the KV cache" in text
+    weights = "36.5 MB (float32), 19 MB (float16), 19 MB (bfloat16), 10.3 MB (int8)"
+    assert f"{weights} at 100 positions, 1.54 MB of it the KV cache" in text
+    assert re.search(r"^here +[\d.]+ [GT]B free, which any precision fits in$", text, re.MULTILINE)
 
 
 def test_the_memory_is_told_at_a_length_the_context_holds(run):
@@ -119,10 +125,10 @@ def test_list_names_every_checkpoint_and_hides_none_behind_a_damaged_one(run, fa
     shutil.copytree(fable, mine / "broken")
     (mine / "broken" / "model.safetensors").write_bytes(b"\xff" * 100)
     header, broken, copy, default = run("list").splitlines()
-    assert header.split() == ["checkpoint", "architecture", "parameters", "context", "size", "path"]
+    assert header.split() == ["checkpoint", "from", "architecture", "parameters", "context", "size", "path"]
     assert broken.startswith("broken ")
     assert "damaged" in broken
-    assert copy.split() == ["copy", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
+    assert copy.split() == ["copy", "yours", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
     assert default.startswith("fable-9m (default)")
     found = json.loads(run("list", "--format", "json"))
     assert [(each["name"], each["error"] is None) for each in found] == [("broken", False), ("copy", True), ("fable-9m", True)]

@@ -35,13 +35,13 @@ def list_checkpoints(form: str) -> None:
 
     Yours come before the shipped ones.
     """
-    from gencli.catalogue import checkpoint_names
+    from gencli.catalogue import listed
     from gencli.checkpoint_report import checkpoint_table
     from gencli.description import described_or_why
     from gencli.tables import width_of
     from gencli.terminal import Output
 
-    found = [described_or_why(name, path) for name, path in sorted(checkpoint_names().items())]
+    found = [described_or_why(each) for each in listed()]
     output = Output()
     if form == "json":
         output.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
@@ -58,12 +58,14 @@ def info(checkpoint: str | None, length: int | None, form: str) -> None:
 
     Without a name it is the embedded one. Memory is that of weights and KV cache; a run needs a little more.
     """
-    from gencli.catalogue import find_checkpoint
+    from gencli.catalogue import find_checkpoint, name_from
     from gencli.checkpoint_report import description_lines
     from gencli.description import describe
     from gencli.formats import open_checkpoint
     from gencli.terminal import Output
 
-    facts = describe(open_checkpoint(find_checkpoint(checkpoint)), length)
+    path = find_checkpoint(checkpoint)
+    facts = describe(open_checkpoint(path), length)
+    facts["name"] = name_from(checkpoint, path) or facts["name"]
     text = json.dumps(facts, ensure_ascii=False, indent=2) if form == "json" else "\n".join(description_lines(facts))
     Output().write(text + "\n")

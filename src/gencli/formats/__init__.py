@@ -116,16 +116,21 @@ class Format(Protocol):
         ...
 
 
+def format_of(path: Path) -> Format | None:
+    """The first format that recognises what lies at a path, as far as names tell."""
+    shelf: Iterable[Format] = (find("formats", name)() for name in names("formats"))
+    return next((form for form in shelf if form.recognises(path)), None)
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint at a path, by the first format that recognises it.
 
     Raises `RunError` where none does, or where the checkpoint is unreadable or damaged.
     """
     try:
-        for name in names("formats"):
-            form: Format = find("formats", name)()
-            if form.recognises(path):
-                return form.open(path)
+        form = format_of(path)
+        if form is not None:
+            return form.open(path)
     except OSError as error:
         raise unreadable(path, error) from error
     raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
