@@ -25,13 +25,32 @@ def read(file: Path) -> dict[str, torch.Tensor]:
     return {name: mapped(piece, name) for name, piece in pieces_of(file, *read_torch(file)).items()}
 
 
-KINDS = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
+KINDS = [
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_tensors_are_those_that_torch_loads(tmp_path: Path, kind: torch.dtype) -> None:
     base = (torch.randn(6, 8) * 9).to(kind)
-    tensors = {"whole": base, "turned": base.t(), "part": base[1:4, 2:5], "number": base[0, 0], "none": base[:0], "row": base[2], "own": base.clone()}
+    tensors = {
+        "whole": base,
+        "turned": base.t(),
+        "part": base[1:4, 2:5],
+        "number": base[0, 0],
+        "none": base[:0],
+        "row": base[2],
+        "own": base.clone(),
+    }
     file = tmp_path / "x.bin"
     torch.save(tensors, file)
     wanted = torch.load(file, weights_only=True, mmap=True)

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -85,7 +85,8 @@ class Checkpoint:
     """A checkpoint that was opened, not yet read.
 
     `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer, unless its
-    `vocabulary` is in the file with the weights; `generation_config` is empty where there is none.
+    `vocabulary` is in the file with the weights; `generation_config` is empty where there is none; `stored` says
+    how tensors lie in the file ("Q4_K") where that is not the type they are read as.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Checkpoint:
     tensors: Tensors
     bytes: int
     vocabulary: GGUFVocabulary | None = None
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> Mapping[str, Header]:

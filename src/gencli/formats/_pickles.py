@@ -122,6 +122,11 @@ class _Machine:
                 raise ValueError("a key is neither text nor a number")
             target[key] = value
 
+    def dictionary(self, _: Any) -> None:
+        pairs = self.since_mark()
+        self.push({})
+        self.set_items(pairs)
+
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
@@ -154,7 +159,7 @@ _STEPS: dict[str, _Step] = {
     "TUPLE2": lambda machine, value: machine.last(2),
     "TUPLE3": lambda machine, value: machine.last(3),
     "LIST": lambda machine, value: machine.push(machine.since_mark()),
-    "DICT": lambda machine, value: (pairs := machine.since_mark(), machine.push({}), machine.set_items(pairs)),
+    "DICT": _Machine.dictionary,
     "SETITEM": lambda machine, value: machine.set_items(_two(machine)),
     "SETITEMS": lambda machine, value: machine.set_items(machine.since_mark()),
     "APPEND": lambda machine, value: machine.extend([machine.stack.pop()]),

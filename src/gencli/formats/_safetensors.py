@@ -32,11 +32,10 @@ def read_header(file: Path) -> dict[str, Piece]:
     entries = parse_json(data, f"the header of {file}")
     entries.pop("__metadata__", None)
     places = {name: _place(name, entry, file) for name, entry in entries.items()}
-    _check_places(places, size - 8 - length, file)
     start = 8 + length
-    return {
-        name: Piece(file, start + begin, Header(entries[name]["dtype"], tuple(entries[name]["shape"]))) for name, (begin, _) in places.items()
-    }
+    _check_places(places, size - start, file)
+    headers = {name: Header(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
+    return {name: Piece(file, start + begin, headers[name]) for name, (begin, _) in places.items()}
 
 
 def _place(name: str, entry: Any, file: Path) -> tuple[int, int]:

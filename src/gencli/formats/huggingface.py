@@ -7,7 +7,7 @@ are mapped into memory: a tensor is a view of the file until somebody changes it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Huggingface:
         )
 
 
-def weight_files(path: Path) -> dict[Path, Mapping[str, Piece]]:
+def weight_files(path: Path) -> dict[Path, dict[str, Piece]]:
     """Where the tensors of every weight file of a checkpoint lie. Raises `RunError`."""
     whole, read = next((file, read) for file, read in READERS.items() if (path / file).exists() or (path / (file + INDEX)).exists())
     if (path / whole).exists():
