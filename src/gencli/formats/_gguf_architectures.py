@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gencli.formats._pairs import halves, neighbours
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,15 +44,11 @@ class Architecture:
 
 
 def _interleaved(heads: str) -> Change:
-    """Llama's rotary pairs: the halves of a head there (Hugging Face), neighbours here. `heads` names the number of heads."""
-
-    def read(tensor: Tensor, config: Config) -> Tensor:
-        return tensor.view(_heads(config, heads), -1, 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
-
-    def write(tensor: Tensor, config: Config) -> Tensor:
-        return tensor.reshape(_heads(config, heads), 2, -1, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
-
-    return Change(read, write)
+    """Llama's rotary pairs lie as halves of a head there, as neighbours here. `heads` names the number of heads."""
+    return Change(
+        lambda tensor, config: halves(tensor, _heads(config, heads)),
+        lambda tensor, config: neighbours(tensor, _heads(config, heads)),
+    )
 
 
 def _heads(config: Config, key: str) -> int:
