@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gencli.catalogue import DEFAULT_CHECKPOINT
 from gencli.errors import sized
 from gencli.fitting import WEIGHT_BYTES
 from gencli.tables import table
 from gencli.terminal import visible
+
+if TYPE_CHECKING:
+    from gencli.integrity import Integrity
 
 
 def checkpoint_table(found: Sequence[dict[str, Any]], width: int | None) -> str:
@@ -57,3 +60,11 @@ def _fits(memory: dict[str, Any]) -> str:
         return "the system does not tell how much memory is free"
     which = "any precision" if len(fits) == len(WEIGHT_BYTES) else " and ".join(fits) if fits else "no precision"
     return f"{sized(memory['available'])} free, which {which} fits in"
+
+
+def integrity_lines(name: str, found: Integrity) -> list[str]:
+    """What `integrity.check` found of a checkpoint that is whole."""
+    return [
+        f"{visible(name, on_one_line=True)} is whole: {found.tensors} tensors, {found.numbers:,} numbers, all of them finite.",
+        *(f"{visible(file, on_one_line=True)} is as it was published." for file in found.hashed),
+    ]

@@ -91,8 +91,9 @@ def has_chat_template(checkpoint: Checkpoint) -> bool:
 def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
     """How many numbers of each type the files hold, the most first."""
     held: Counter[str] = Counter()
-    for header in checkpoint.headers.values():
-        held[DTYPES.get(header.dtype, header.dtype)] += math.prod(header.shape)
+    for name, header in checkpoint.headers.items():
+        kind = checkpoint.stored.get(name, header.dtype)
+        held[DTYPES.get(kind, kind)] += math.prod(header.shape)
     return dict(held.most_common())
 
 

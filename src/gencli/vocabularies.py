@@ -1,18 +1,26 @@
-"""A checkpoint's tokenizer as the vocabulary of a GGUF file. Knows no weights and no file of its own."""
+"""A checkpoint's tokenizer as the vocabulary of a GGUF file, or as the files of a folder. Knows no weights and writes nothing."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gencli.errors import RunError, UsageError, shown
-from gencli.formats import Checkpoint, GGUFVocabulary, read_json
+from gencli.formats import Checkpoint, GGUFVocabulary, read_json, size_of
 from gencli.tokenizers import Source, read_source
 from gencli.tokenizers.byte_level import PATTERNS
 
+SPACE = "▁"  # U+2581, what stands for a space in SentencePiece's tokens
+LARGEST_FILE = 1 << 27  # bytes
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+# the files of a folder that make up its tokenizer
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "tokenizer.model", "vocab.json", "merges.txt", "tokenizer.bin", "meta.pkl",
+)  # fmt: skip
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 # pattern's name here -> llama.cpp's pre-tokenizer, where a whole word that is a token needs no merges, and where it does
 PRE = {
@@ -55,6 +63,30 @@ def vocabulary_of(checkpoint: Checkpoint) -> GGUFVocabulary:
             f"the tokenizer of {checkpoint.path} is neither byte-level nor SentencePiece's; GGUF files are written with these."
         )
     return GGUFVocabulary(kind="gpt2", pre=_pre(source), scores=[], merges=merges, add_space_prefix=False, **common)
+
+
+def tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """The files that a folder needs for this checkpoint's tokenizer, by name. Raises `RunError` for one that is damaged."""
+    folder = checkpoint.tokenizer_files
+    if checkpoint.vocabulary is None:
+        files = [folder / name for name in FILES] + sorted(folder.glob("*.tiktoken"))
+        return {file.name: file.read_bytes() for file in files if file.is_file() and size_of(file) <= LARGEST_FILE}
+    vocabulary = checkpoint.vocabulary
+    data = json.loads(read_source(folder, vocabulary).text)
+    if vocabulary.kind == "llama":  # what is done to a text before merging
+        before = [{"type": "Prepend", "prepend": SPACE}] if vocabulary.add_space_prefix else []
+        data["normalizer"] = {
+            "type": "Sequence",
+            "normalizers": [*before, {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}],
+        }
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": bool(vocabulary.add_bos)}
+    for name, id in (("bos_token", vocabulary.bos), ("eos_token", vocabulary.eos), ("unk_token", vocabulary.unk)):
+        settings |= {name: vocabulary.tokens[id]} if id is not None else {}
+    settings |= {"chat_template": vocabulary.chat_template} if vocabulary.chat_template else {}
+    return {
+        name: json.dumps(value, ensure_ascii=False).encode()
+        for name, value in (("tokenizer.json", data), ("tokenizer_config.json", settings))
+    }
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""`gencli checkpoints`: what checkpoints there are, and what one is and costs. Reads headers only, no weights."""
+"""`gencli checkpoints`: what checkpoints there are, what one is and costs, whether it is whole, and the same in another format."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import click
 
+from gencli.errors import RunError, sized
 from gencli.option_types import Command, Group, Name, Number, OneOf
 from gencli.options import complete_checkpoints
 
@@ -21,11 +22,21 @@ Examples:
   gencli checkpoints info ./my-checkpoint --context 128
   gencli checkpoints info --format json | jq .parameters
 """
+CONVERT_EXAMPLES = """\b
+Examples:
+  gencli checkpoints convert fable-9m fable.gguf --to gguf
+  gencli checkpoints convert ./llama.gguf ./llama --to huggingface --precision float16
+"""
+CHECK_EXAMPLES = """\b
+Examples:
+  gencli checkpoints check
+  gencli checkpoints check ./my-checkpoint && echo whole
+"""
 
 
 @click.group(cls=Group)
 def checkpoints() -> None:
-    """Models on this machine: list them, tell what one is and costs."""
+    """Models on this machine: list them, tell what one is and costs, check and convert it."""
 
 
 @checkpoints.command("list", cls=Command, epilog=LIST_EXAMPLES)
@@ -69,3 +80,64 @@ def info(checkpoint: str | None, length: int | None, form: str) -> None:
     facts["name"] = name_from(checkpoint, path) or facts["name"]
     text = json.dumps(facts, ensure_ascii=False, indent=2) if form == "json" else "\n".join(description_lines(facts))
     Output().write(text + "\n")
+
+
+@checkpoints.command("check", cls=Command, epilog=CHECK_EXAMPLES)
+@click.argument("checkpoint", metavar="[NAME|PATH]", required=False, envvar="GENCLI_CHECKPOINT", type=CHECKPOINT)
+def check(checkpoint: str | None) -> None:
+    """Read all of a checkpoint: is it whole?
+
+    Every tensor must be there with the shape that its config asks for, and hold numbers. Files are compared with the
+    hash they were published with, where one is at hand. Ends with 1 where something is damaged.
+    """
+    from gencli import integrity
+    from gencli.catalogue import find_checkpoint
+    from gencli.checkpoint_report import integrity_lines
+    from gencli.formats import open_checkpoint
+    from gencli.progress import Progress
+    from gencli.terminal import Messages, Output
+
+    opened = open_checkpoint(find_checkpoint(checkpoint))
+    progress = Progress(Messages())
+    try:
+        found = integrity.check(opened, lambda done, total: progress.share("checking", done / max(1, total)))
+    finally:
+        progress.clear()
+    if found.damages:
+        more = f" And there are {len(found.damages) - 1} more damages." if len(found.damages) > 1 else ""
+        raise RunError(f"{opened.path} is damaged: {found.damages[0]}{more}")
+    Output().write("\n".join(integrity_lines(opened.name, found)) + "\n")
+
+
+@checkpoints.command("convert", cls=Command, epilog=CONVERT_EXAMPLES)
+@click.argument("source", metavar="SOURCE", type=CHECKPOINT)
+@click.argument("target", metavar="TARGET", type=click.Path())
+@click.option("--to", required=True, type=OneOf("huggingface", "gguf"), help="A folder with safetensors, or one file for llama.cpp.")
+@click.option(
+    "--precision",
+    type=OneOf("float32", "float16", "q8_0"),
+    help="How numbers are written; q8_0 (gguf only): 8 bits, a scale every 32. [default: float32 of float32, else float16]",
+)
+@click.option("--force", is_flag=True, help="Replace a checkpoint that is there already.")
+def convert(source: str, target: str, to: str, precision: str | None, force: bool) -> None:
+    """Write a checkpoint in another format or precision.
+
+    SOURCE is a name or a path; TARGET appears whole or not at all. Settings, tokenizer and chat template come along.
+    """
+    from pathlib import Path
+
+    from gencli import conversion
+    from gencli.catalogue import find_checkpoint
+    from gencli.formats import open_checkpoint
+    from gencli.progress import Progress
+    from gencli.terminal import Messages, Output, visible
+
+    opened = open_checkpoint(find_checkpoint(source))
+    progress = Progress(Messages())
+    try:
+        size = conversion.convert(
+            opened, Path(target), to, precision, force, lambda done, total: progress.share("writing", done / max(1, total))
+        )
+    finally:
+        progress.clear()
+    Output().write(f"{visible(target, on_one_line=True)}: {sized(size)}\n")

@@ -16,6 +16,7 @@ from gencli.formats import Checkpoint, GGUFVocabulary
 from gencli.formats._gguf_architectures import ARCHITECTURES, TURNED, Architecture
 from gencli.formats._gguf_file import ALIGNMENT, ARRAY, MAGIC, SCALARS, TEXT, TYPES
 from gencli.formats._gguf_rotary import llama_3_factors
+from gencli.formats._safetensors_writing import BLOCK, blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,6 @@ FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}  # what llama.cpp calls a file whos
 QUANTISATION_VERSION = 2  # of ggml's block layouts
 FORMS = {form: number for number, form in SCALARS.items()}
 BUFFERS = ("attn.bias", "attn.masked_bias", "rotary_emb.inv_freq")  # which follow from the settings
-BLOCK = 1 << 22  # numbers that are quantised at a time
 
 
 class Part(NamedTuple):
@@ -52,7 +52,11 @@ def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
 
 
 def write_gguf(
-    file: BinaryIO, checkpoint: Checkpoint, vocabulary: GGUFVocabulary, kind: str, told: Callable[[int, int], None] = lambda done, all: None
+    file: BinaryIO,
+    checkpoint: Checkpoint,
+    vocabulary: GGUFVocabulary,
+    kind: str,
+    told: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """The checkpoint with its products as `kind` ("F32", "F16", "Q8_0"); `told` hears of bytes done and in all.
 
@@ -154,23 +158,18 @@ def _llama_3(config: Mapping[str, Any], scaling: Mapping[str, Any]) -> Part:
 
 
 def _bytes(part: Part) -> Iterator[bytes]:
-    """A tensor's bytes, a block of rows at a time."""
-    import torch
+    """A tensor's bytes, a block of rows at a time. Raises `RunError` for a number that float16 cannot hold."""
+    if part.kind != "Q8_0":
+        yield from blocks(part.name, part.make(), part.kind)
+        return
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quantize
 
     tensor = part.make()
-    rows = tensor.reshape(-1, tensor.shape[-1] if tensor.dim() else 1)
+    rows = tensor.reshape(-1, tensor.shape[-1])
     step = max(1, BLOCK // max(1, rows.shape[1]))
     for at in range(0, len(rows), step):
-        block = rows[at : at + step].contiguous()
-        if part.kind == "F32":
-            yield block.float().numpy().tobytes()
-        elif part.kind == "F16":
-            yield block.to(torch.float16).numpy().tobytes()
-        else:
-            from gguf import GGMLQuantizationType
-            from gguf.quants import quantize
-
-            yield quantize(block.float().numpy(), GGMLQuantizationType[part.kind]).tobytes()
+        yield quantize(rows[at : at + step].contiguous().numpy(), GGMLQuantizationType.Q8_0).tobytes()
 
 
 def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -> dict[str, Any]:
