@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}  # what llama.cpp calls a file whose products are so
+DEFAULTS = {"layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5, "rms_norm_eps": 1e-6}  # where config.json is silent
 QUANTISATION_VERSION = 2  # of ggml's block layouts
 FORMS = {form: number for number, form in SCALARS.items()}
-BUFFERS = ("attn.bias", "attn.masked_bias", "rotary_emb.inv_freq")  # which follow from the settings
+BUFFERS = (".attn.bias", ".attn.masked_bias", ".inv_freq")  # which follow from the settings
 
 
 class Part(NamedTuple):
@@ -182,8 +183,11 @@ def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -
         "general.quantization_version": QUANTISATION_VERSION,
         f"{word}.vocab_size": int(config["vocab_size"]),
     }
+    for name, value in architecture.fixed.items():
+        if config.get(name, value) != value:
+            raise UsageError(f"GGUF files of {word} always have {name} {shown(value)}, and config.json says {shown(config[name])}.")
     for name, key in architecture.settings.items():
-        value = config.get(name)
+        value = config.get(name, DEFAULTS.get(name))
         if value is None and name == "n_inner":
             value = 4 * int(config["n_embd"])
         if value is None and not key.endswith("?"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FILE, ENDINGS = "ckpt.pt", (".pt", ".pth")
 COMPILED = "_orig_mod."  # what torch.compile puts before every name
 PRODUCTS = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-BUFFERS = "attn.bias"  # a mask
+BUFFERS = ".attn.bias"  # a mask
 BIASED = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
 ARGUMENTS = {"n_layer": "n_layer", "n_head": "n_head", "n_embd": "n_embd", "vocab_size": "vocab_size", "block_size": "n_positions"}
 
