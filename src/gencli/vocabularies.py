@@ -10,8 +10,9 @@ from typing import Any
 
 from gencli.errors import RunError, UsageError, shown
 from gencli.formats import Checkpoint, GGUFVocabulary, read_json, size_of
-from gencli.tokenizers import Source, read_source
-from gencli.tokenizers.byte_level import PATTERNS
+from gencli.tokenizers import Source
+from gencli.tokenizers import read as read_tokenizer
+from gencli.tokenizers._patterns import PATTERNS
 
 SPACE = "▁"  # U+2581, what stands for a space in SentencePiece's tokens
 LARGEST_FILE = 1 << 27  # bytes
@@ -41,7 +42,9 @@ def vocabulary_of(checkpoint: Checkpoint) -> GGUFVocabulary:
     """
     if checkpoint.vocabulary is not None:
         return checkpoint.vocabulary
-    source = read_source(checkpoint.tokenizer_files)
+    source = read_tokenizer(checkpoint.tokenizer_files)
+    if not isinstance(source, Source):
+        raise UsageError(f"the tokenizer of {checkpoint.path} is of a kind that GGUF files are not written with; written is BPE.")
     size = int(checkpoint.config["vocab_size"])
     if source.size > size:
         raise RunError(f"the tokenizer of {checkpoint.path} has {source.size} tokens, its model {size}.")
@@ -66,13 +69,19 @@ def vocabulary_of(checkpoint: Checkpoint) -> GGUFVocabulary:
 
 
 def tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """The files that a folder needs for this checkpoint's tokenizer, by name. Raises `RunError` for one that is damaged."""
+    """The files that a folder needs for this checkpoint's tokenizer, by name.
+
+    Raises `RunError` for one that is damaged, `UsageError` for a kind that folders are not written with.
+    """
     folder = checkpoint.tokenizer_files
     if checkpoint.vocabulary is None:
         files = [folder / name for name in FILES] + sorted(folder.glob("*.tiktoken"))
         return {file.name: file.read_bytes() for file in files if file.is_file() and size_of(file) <= LARGEST_FILE}
     vocabulary = checkpoint.vocabulary
-    data = json.loads(read_source(folder, vocabulary).text)
+    source = read_tokenizer(folder, vocabulary)
+    if not isinstance(source, Source):
+        raise UsageError(f"the tokenizer of {checkpoint.path} is of a kind that folders are not written with; written is BPE.")
+    data = json.loads(source.text)
     if vocabulary.kind == "llama":  # what is done to a text before merging
         before = [{"type": "Prepend", "prepend": SPACE}] if vocabulary.add_space_prefix else []
         data["normalizer"] = {
@@ -154,8 +163,8 @@ def _scores(source: Source, size: int, merges: Sequence[str]) -> list[float]:
 
 def _puts_space(source: Source) -> bool:
     """Whether a space is put before the first word."""
-    parts = repr((source.normalizer, source.pre_tokenizer))
-    return "'Prepend'" in parts or bool(re.search(r"'prepend_scheme': '(first|always)'", parts))
+    parts = repr((source.normalizer, source.pre_tokenizer, source.decoder))  # a decoder that strips one knows of it too
+    return "'Prepend'" in parts or "'Strip'" in parts or bool(re.search(r"'prepend_scheme': '(first|always)'", parts))
 
 
 def _by_bytes(source: Source) -> bool:

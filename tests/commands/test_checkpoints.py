@@ -159,3 +159,23 @@ def test_the_licence_stands_in_the_cards_first_block(tmp_path, card, name):
     (tmp_path / "README.md").write_bytes(card.encode())
     assert licence(tmp_path / "README.md") == name
     assert licence(tmp_path / "none.md") is None
+
+
+def test_convert_writes_a_file_that_check_finds_whole(run, fable, tmp_path):
+    assert run("convert", "fable-9m", "fable.gguf", "--to", "gguf") == "fable.gguf: 17.6 MB\n"
+    assert run("check", "./fable.gguf") == "fable is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"
+    assert info(run, "./fable.gguf")["dtypes"] == {"float16": 8_744_960, "float32": 4_160}
+    with pytest.raises(UsageError, match=r"fable.gguf is there already; --force replaces it"):
+        run("convert", "fable-9m", "fable.gguf", "--to", "gguf")
+    assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 17.6 MB\n"
+    assert (tmp_path / "back" / "model.safetensors").read_bytes()[-64:] == (fable / "model.safetensors").read_bytes()[-64:]
+
+
+def test_check_ends_with_the_name_of_a_damaged_tensor(run, fable, tmp_path):
+    shutil.copytree(fable, tmp_path / "broken")
+    data = bytearray((tmp_path / "broken" / "model.safetensors").read_bytes())
+    data[-2:] = b"\x00\x7c"  # float16's infinity, the last number of the last tensor
+    (tmp_path / "broken" / "model.safetensors").write_bytes(data)
+    with pytest.raises(RunError, match=r"broken is damaged: tensor 'model\.[a-z_.0-9]+' holds 1 numbers that are not finite"):
+        run("check", "./broken")
+    assert run("check") == "fable-9m is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"

@@ -7,6 +7,7 @@ lists and numbers are made of; where a pickle names a function, the name and its
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -45,7 +46,9 @@ def read_pickle(data: bytes, where: str, known: Collection[tuple[str, str]] = ()
     if len(data) > LARGEST_PICKLE:
         raise RunError(f"{where} is damaged: it has {len(data)} bytes, more than the {LARGEST_PICKLE} that are read.")
     try:
-        return _Machine(where, known).run(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickletools, for escapes in a text that it decodes before it is refused
+            return _Machine(where, known).run(data)
     except RunError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
