@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gencli.allocator import returning_memory
 from gencli.catalogue import find_checkpoint, name_from
 from gencli.errors import RunError, UsageError, shown, unknown
 from gencli.fitting import refuse_what_cannot_fit
@@ -78,6 +79,7 @@ def load(
     return session
 
 
+@returning_memory()
 def session_from(folder: Path, device: str = "cpu", precision: str = "auto", told: Callable[[float], object] | None = None) -> Session:
     """The session of the checkpoint in a folder; raises what `load` raises."""
     from gencli.models import family
