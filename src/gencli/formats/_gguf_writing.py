@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
-FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}  # what llama.cpp calls a file whose products are so
+FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}  # what llama.cpp calls a file whose products are so
 DEFAULTS = {"layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5, "rms_norm_eps": 1e-6}  # where config.json is silent
 QUANTISATION_VERSION = 2  # of ggml's block layouts
 FORMS = {form: number for number, form in SCALARS.items()}
@@ -59,7 +59,7 @@ def write_gguf(
     kind: str,
     told: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
-    """The checkpoint with its products as `kind` ("F32", "F16", "Q8_0"); `told` hears of bytes done and in all.
+    """The checkpoint with its products as `kind` ("F32", "F16", "Q8_0", "Q4_0"); `told` hears of bytes done and in all.
 
     Raises `UsageError` for an architecture or a way of stretching positions that is not written.
     """
@@ -142,7 +142,7 @@ def _part(checkpoint: Checkpoint, architecture: Architecture, ours: str, names: 
 
     product = len(shape) > 1 and short not in ("position_embd", "ffn_gate_inp")
     # a row that does not fill blocks is kept in float16, as llama.cpp's own converter does
-    held = "F32" if not product else "F16" if kind == "Q8_0" and shape[-1] % 32 else kind
+    held = "F32" if not product else "F16" if shape[-1] % TYPES[NUMBERS[kind]][1] else kind
     return Part(ours, held, shape, make)
 
 
@@ -160,7 +160,7 @@ def _llama_3(config: Mapping[str, Any], scaling: Mapping[str, Any]) -> Part:
 
 def _bytes(part: Part) -> Iterator[bytes]:
     """A tensor's bytes, a block of rows at a time. Raises `RunError` for a number that float16 cannot hold."""
-    if part.kind != "Q8_0":
+    if part.kind in ("F32", "F16"):
         yield from blocks(part.name, part.make(), part.kind)
         return
     from gguf import GGMLQuantizationType
@@ -170,7 +170,7 @@ def _bytes(part: Part) -> Iterator[bytes]:
     rows = tensor.reshape(-1, tensor.shape[-1])
     step = max(1, BLOCK // max(1, rows.shape[1]))
     for at in range(0, len(rows), step):
-        yield quantize(rows[at : at + step].contiguous().numpy(), GGMLQuantizationType.Q8_0).tobytes()
+        yield quantize(rows[at : at + step].contiguous().numpy(), GGMLQuantizationType[part.kind]).tobytes()
 
 
 def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -> dict[str, Any]:
