@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from weights import random_folder
 
 from gencli.conversion import convert
 from gencli.formats import open_checkpoint
+from weights import random_folder
 
 PEAK = """
 import json, re, sys
