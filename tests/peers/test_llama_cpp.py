@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from architectures import random_checkpoint, readable
 from gencli.conversion import convert
 from gencli.formats import open_checkpoint
 from gencli.loading import session_from
-from weights import random_folder
+from weights import logits, random_folder
 
 pytestmark = pytest.mark.peers
 
@@ -40,18 +42,20 @@ def written(source: Path, file: Path, precision: str) -> Path:
     return file
 
 
-def greedy(model: Any, ids: list[int], count: int) -> list[int]:
-    """The likeliest tokens by llama.cpp's own logits."""
+def last_row(model: Any) -> Any:
+    import llama_cpp
     import numpy as np
 
+    return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), shape=(model.n_vocab(),)).copy()
+
+
+def greedy(model: Any, ids: list[int], count: int) -> list[int]:
+    """The likeliest tokens by llama.cpp's own logits."""
     model.reset()
     model.eval(ids)
     found: list[int] = []
     while len(found) < count:
-        import llama_cpp
-
-        row = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), shape=(model.n_vocab(),))
-        found.append(int(row.argmax()))
+        found.append(int(last_row(model).argmax()))
         model.eval(found[-1:])
     return found
 
@@ -103,3 +107,14 @@ def test_a_gguf_file_made_anew_from_a_gguf_file(fable: Path, tmp_path: Path, pee
     again = written(written(fable, tmp_path / "x.gguf", "float16"), tmp_path / "y.gguf", "float32")
     with peer(again, 64) as model:
         assert greedy(model, [300, 301], 20) == ours(fable, [300, 301], 20)
+
+
+@pytest.mark.parametrize("model_type", readable())
+def test_every_architecture_gives_llama_cpps_logits(fable: Path, tmp_path: Path, peer: Callable[..., Any], model_type: str) -> None:
+    folder = random_checkpoint(tmp_path / "folder", model_type, fable)
+    wanted = logits(folder)[0, -1]
+    with peer(written(folder, tmp_path / "x.gguf", "float32"), 128) as model:
+        model.eval([(7 + at) * 5 % 4096 for at in range(12)])
+        # its cache of keys and values is float16
+        torch.testing.assert_close(torch.from_numpy(last_row(model)), wanted, atol=0.02, rtol=0)
+    assert wanted.std() > 0.3

@@ -134,7 +134,9 @@ def _llama(word: str, name: str, model_type: str, **others: Any) -> Architecture
 def _gemma(word: str, name: str, norms: Mapping[str, str], settings: Mapping[str, str]) -> Architecture:
     layer = {**ATTENTION, **MLP, **SANDWICH, **norms, "ffn_norm": "pre_feedforward_layernorm"}
     changes = {stem: SHIFTED for stem in (*layer, "output_norm") if stem.endswith("norm")}
-    return _llama(word, name, f"{word}_text" if word == "gemma3" else word, layer=layer, settings=settings, fixed=GEMMA, changes=changes)
+    outer = {stem: theirs for stem, theirs in OUTER.items() if stem != "output"}  # the head is always the embeddings
+    model_type = f"{word}_text" if word == "gemma3" else word
+    return _llama(word, name, model_type, layer=layer, outer=outer, settings=settings, fixed=GEMMA, changes=changes)
 
 
 AFTER = {stem: name for stem, name in (ATTENTION | MLP | HEAD_NORMS | SANDWICH).items() if stem not in ("attn_norm", "ffn_norm")}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7}  # what llama.cpp calls a file whose products are so
 DEFAULTS = {"layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5, "rms_norm_eps": 1e-6}  # where config.json is silent
+ALSO = {"num_experts": "num_local_experts", "num_local_experts": "num_experts"}
 QUANTISATION_VERSION = 2  # of ggml's block layouts
 FORMS = {form: number for number, form in SCALARS.items()}
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".inv_freq")  # which follow from the settings
@@ -187,7 +188,7 @@ def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -
         if config.get(name, value) != value:
             raise UsageError(f"GGUF files of {word} always have {name} {shown(value)}, and config.json says {shown(config[name])}.")
     for name, key in architecture.settings.items():
-        value = config.get(name, DEFAULTS.get(name))
+        value = config.get(name, config.get(ALSO.get(name, name), DEFAULTS.get(name)))
         if value is None and name == "n_inner":
             value = 4 * int(config["n_embd"])
         if value is None and not key.endswith("?"):
@@ -200,7 +201,7 @@ def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -
     head = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     theta = scaling.get("rope_theta") or config.get("rope_theta") or config.get("rotary_emb_base") or 10000.0
-    share = config.get("partial_rotary_factor") or config.get("rotary_pct") or 1
+    share = scaling.get("partial_rotary_factor") or config.get("partial_rotary_factor") or config.get("rotary_pct") or 1
     found |= {f"{word}.rope.freq_base": float(theta), f"{word}.rope.dimension_count": int(head * share)}
     found.setdefault(f"{word}.attention.head_count_kv", heads)
     if "head_dim" in config:
