@@ -28,7 +28,6 @@ PRE = {
     "gpt2": ("", "gpt-2"),
     "llama3": ("llama-bpe", "dbrx"),
     "fable": ("llama-bpe", "dbrx"),
-    "cl100k": ("llama-bpe", "dbrx"),
     "qwen2": ("", "qwen2"),
     "o200k": ("", "gpt-4o"),
     "tekken": ("tekken", ""),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gencli.errors import RunError
 from gencli.formats import Checkpoint
-from gencli.formats._gguf_file import MAGIC, read_gguf
-from gencli.formats._gguf_metadata import Metadata
-from gencli.formats._gguf_settings import architecture_of, config_of, generation_of, vocabulary_of
-from gencli.formats._gguf_tensors import DequantisedTensors, sources_of
+
+MAGIC = b"GGUF"
 
 
 class Gguf:
@@ -23,8 +22,18 @@ class Gguf:
 
     def open(self, path: Path) -> Checkpoint:
         """Read and check the header. Raises `RunError`."""
+        # here, because every checkpoint is first asked whether it is a GGUF file
+        from gencli.formats._gguf_file import read_gguf
+        from gencli.formats._gguf_metadata import Metadata
+        from gencli.formats._gguf_settings import architecture_of, config_of, generation_of, vocabulary_of
+        from gencli.formats._gguf_tensors import DequantisedTensors, sources_of
+
         file = read_gguf(path)
         metadata = Metadata(file)
+        if (metadata.whole("split.count") or 1) > 1:
+            raise RunError(
+                f"{path} is one of several parts of a checkpoint; `llama-gguf-split --merge` of llama.cpp makes one file of them."
+            )
         architecture = architecture_of(file, metadata)
         config = config_of(file, metadata, architecture)
         sources = sources_of(file, architecture)
