@@ -126,6 +126,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "a dictionary as a tensor": (b"\x80\x02}X\1\0\0\0w}s.", "'w' is no tensor"),
     "a list": (b"\x80\x02].", "holds no dictionary of tensors"),
     "a number as a name": (b"\x80\x02}K\1}s.", "1 is no tensor's name"),
+    "a name twice": (b"\x80\x02}(X\1\0\0\0wK\1X\1\0\0\0wK\2u.", "'w' stands in it twice"),
     "no end": (b"\x80\x02}", "damaged"),
     "an empty stack": (b"\x80\x020.", "asks for POP"),
     "nothing to set": (b"\x80\x02s.", "damaged"),

@@ -123,6 +123,8 @@ class _Machine:
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             if type(key) not in (str, int):
                 raise ValueError("a key is neither text nor a number")
+            if key in target:
+                raise ValueError(f"{shown(key)} stands in it twice")
             target[key] = value
 
     def dictionary(self, _: Any) -> None:
