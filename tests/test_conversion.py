@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from gencli import load
 from gencli.conversion import convert
 from gencli.errors import GencliError, RunError, UsageError
 from gencli.formats import open_checkpoint
+from gencli.formats._gguf_writing import write_gguf
 from gencli.loading import session_from
 from gencli.vocabularies import vocabulary_of
 from weights import logits, random_folder
@@ -131,6 +133,25 @@ def test_the_packages_reader_reads_what_is_written(stories: Path, tmp_path: Path
     assert torch.equal(
         torch.from_numpy(held["token_embd.weight"].copy()), load_file(stories / "model.safetensors")["model.embed_tokens.weight"]
     )
+
+
+LLAMA_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize("scaling", [LLAMA_3, LINEAR, YARN], ids=lambda each: each["rope_type"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_stretched_positions_come_along(fable: Path, tmp_path: Path, scaling: dict[str, Any], nested: bool) -> None:
+    both = {"rope_parameters": {**scaling, "rope_theta": 500000.0}} if nested else {"rope_scaling": scaling, "rope_theta": 500000.0}
+    checkpoint = open_checkpoint(random_folder(tmp_path / "folder", fable))
+    for key in ("rope_theta", "rope_scaling"):
+        checkpoint.config.pop(key, None)
+    checkpoint.config.update(both)
+    with open(tmp_path / "x.gguf", "wb") as file:
+        write_gguf(file, checkpoint, vocabulary_of(checkpoint), "F16")
+    found = open_checkpoint(tmp_path / "x.gguf").config
+    assert (found["rope_scaling"], found["rope_theta"]) == (scaling, 500000.0)
 
 
 def test_a_chat_template_comes_along(fable: Path, tmp_path: Path) -> None:

@@ -256,6 +256,11 @@ def test_architectures_and_tensors_that_are_not_known(tmp_path: Path) -> None:
         open_checkpoint(file_of(tmp_path / "x.gguf", tensors={"output_norm.weight": np.ones(3, np.float32)}))
 
 
+def test_a_llama_with_a_window_is_mistrals(tmp_path: Path) -> None:
+    config = opened(tmp_path, lambda writer: writer.add_sliding_window(16)).config
+    assert (config["architectures"], config["sliding_window"]) == (["MistralForCausalLM"], 16)
+
+
 def test_a_part_of_several_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is one of several parts of a checkpoint; `llama-gguf-split --merge`"):
         opened(tmp_path, lambda writer: writer.add_uint16("split.count", 3))

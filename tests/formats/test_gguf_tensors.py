@@ -22,3 +22,13 @@ def test_a_file_of_float32_gives_the_folders_logits(model_type: str, fable: Path
     torch.testing.assert_close(logits(tmp_path / "x.gguf"), logits(folder), atol=1e-5, rtol=0)
     convert(there, tmp_path / "back", "huggingface", "float32")
     torch.testing.assert_close(logits(tmp_path / "back"), logits(folder), atol=1e-5, rtol=0)
+    torch.testing.assert_close(oracle(tmp_path / "back"), oracle(folder), atol=1e-5, rtol=0)
+
+
+def oracle(folder: Path) -> torch.Tensor:
+    """What transformers makes of a folder."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return model(torch.arange(20)[None]).logits

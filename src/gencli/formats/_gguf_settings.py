@@ -18,9 +18,10 @@ GEMMA_27B = {"gemma2": 46, "gemma3": 62}  # layers of those whose attention is s
 def architecture_of(file: GGUFFile, metadata: Metadata) -> Architecture:
     """Raises `RunError` that lists what is known and the nearest."""
     experts = bool(metadata.whole(metadata.own("expert_count")))
-    for each in ARCHITECTURES:
-        if each.word == metadata.word and ("ffn_gate_exps" in each.layer) == experts:
-            return each
+    window = metadata.plain(metadata.own("attention.sliding_window")) is not None
+    found = [each for each in ARCHITECTURES if each.word == metadata.word and ("ffn_gate_exps" in each.layer) == experts]
+    if found:
+        return next((each for each in found if ("sliding_window" in each.settings) == window), found[0])
     words = sorted({each.word for each in ARCHITECTURES})
     near = nearest(metadata.word[:100], words)
     hint = f" The nearest is {near}." if near and near != metadata.word else ""
@@ -44,9 +45,8 @@ def config_of(file: GGUFFile, metadata: Metadata, architecture: Architecture) ->
     for key, stem in (("attention_bias", "attn_q"), ("mlp_bias", "ffn_gate")):
         if architecture.model_type in ("llama", "qwen3", "granite", "olmo2", "olmoe"):
             config[key] = f"blk.0.{stem}.bias" in file.tensors
-    for name in ("bos", "eos"):
-        if (id := metadata.whole(f"tokenizer.ggml.{name}_token_id")) is not None:
-            config[f"{name}_token_id"] = id
+    for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
+        config[f"{name}_token_id"] = metadata.whole(f"tokenizer.ggml.{key}_token_id")  # None too: defaults are of other vocabularies
     if architecture.model_type != "gpt2":
         config |= rotary_settings(file, metadata, config)
     if metadata.word in GEMMA_27B:
