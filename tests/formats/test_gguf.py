@@ -315,7 +315,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
 def test_a_forged_file_is_refused(tmp_path: Path, kind: str) -> None:
     data, says = FORGED[kind]
     (tmp_path / "x.gguf").write_bytes(data)
-    start = time.monotonic()
+    start = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(RunError, match=says) as caught:
@@ -324,7 +324,7 @@ def test_a_forged_file_is_refused(tmp_path: Path, kind: str) -> None:
     finally:
         tracemalloc.stop()
     assert str(caught.value).isprintable()
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_two_million_empty_tokens_take_two_seconds_at_most(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "a memo that is not there": (b"\x80\x02h\x09.", "damaged"),
     "an endless text": (b"\x80\x04\x8d" + struct.pack("<Q", 1 << 60) + b"abc.", "damaged"),
     "an endless byte array": (b"\x80\x05\x96" + struct.pack("<Q", 1 << 60) + b"abc.", "damaged"),
-    "a million steps": (b"\x80\x02" + b"]" * 1_000_000 + b".", "more than 500000 steps"),
+    "a million steps": (b"\x80\x02" + b"]" * 1_000_000 + b".", "more than 200000 steps"),
     "an extension": (b"\x80\x02\x82\x01.", "asks for EXT1"),
 }
 
@@ -142,11 +142,11 @@ FORGED: dict[str, tuple[bytes, str]] = {
 def test_forged_pickles_are_refused(tmp_path: Path, kind: str) -> None:
     data, says = FORGED[kind]
     file = archive(tmp_path / "x.bin", data, x__data__0=bytes(16))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(RunError, match=says) as caught:
         read(file)
     assert str(caught.value).isprintable()
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_forged_ones_differ_from_one_that_is_read(tmp_path: Path) -> None:

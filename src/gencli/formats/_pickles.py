@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from gencli.errors import RunError, shown
 
 LARGEST_PICKLE = 1 << 22  # bytes
-MOST_STEPS = 500_000  # real checkpoints take some 40 a tensor
+MOST_STEPS = 200_000  # real checkpoints take some 40 a tensor
 LARGEST_NUMBER = 1 << 53
 
 
