@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test slow lint typecheck architecture docs docs-check wheel-check bench clean
+.PHONY: help demo test slow peers lint typecheck architecture docs docs-check wheel-check bench clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ test: $(VENV)/.dev ## the whole test suite (without the slow proofs)
 
 slow: $(VENV)/.dev ## the longer proofs that `make test` leaves out
 	$(BIN)/python -m pytest -m "slow and not peers"
+
+peers: $(VENV)/.peers ## compare with llama.cpp, which is built first: some six minutes
+	$(BIN)/python -m pytest -m peers
 
 lint: $(VENV)/.dev ## style and format
 	$(BIN)/ruff check .
@@ -80,4 +83,10 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing what the tests need ..."
 	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# llama.cpp has build tools of its own, which an environment for its build alone gets.
+$(VENV)/.peers: $(VENV)/.dev
+	@echo "Building llama.cpp ..."
+	@$(INSTALL) llama-cpp-python
 	@touch $@

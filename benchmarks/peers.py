@@ -50,7 +50,7 @@ def write_models(shape: str, folder: Path, jobs: list[tuple[str, str, str]]) -> 
     """The same random weights in every format that the jobs read."""
     write_huggingface(SHAPES[shape], folder)
     for precision in dict.fromkeys(precision for name, precision, _ in jobs if name == "llama.cpp"):
-        write_gguf(SHAPES[shape], folder, GGUF[precision])
+        write_gguf(folder, GGUF[precision])
     if any(name == "ctranslate2" for name, _, _ in jobs):
         from ctranslate2.converters import TransformersConverter
 

@@ -32,45 +32,38 @@ SHAPES = {
 Sizes = tuple[int, ...]
 
 
-def _gpt2(shape: Shape) -> Iterator[tuple[str, str, Sizes]]:
-    """(Hugging Face name, GGUF name, shape there: inputs first) of every tensor."""
+def _gpt2(shape: Shape) -> Iterator[tuple[str, Sizes]]:
+    """Every tensor's name and shape."""
     width, mlp = shape.width, shape.mlp
-    yield "transformer.wte.weight", "token_embd.weight", (shape.vocabulary, width)
-    yield "transformer.wpe.weight", "position_embd.weight", (shape.context, width)
-    yield from ((f"transformer.ln_f.{part}", f"output_norm.{part}", (width,)) for part in ("weight", "bias"))
-    products = {
-        ("attn.c_attn", "attn_qkv"): (width, 3 * width),
-        ("attn.c_proj", "attn_output"): (width, width),
-        ("mlp.c_fc", "ffn_up"): (width, mlp),
-        ("mlp.c_proj", "ffn_down"): (mlp, width),
-    }
+    yield "transformer.wte.weight", (shape.vocabulary, width)
+    yield "transformer.wpe.weight", (shape.context, width)
+    yield from ((f"transformer.ln_f.{part}", (width,)) for part in ("weight", "bias"))
+    products = {"attn.c_attn": (width, 3 * width), "attn.c_proj": (width, width), "mlp.c_fc": (width, mlp), "mlp.c_proj": (mlp, width)}
     for layer in range(shape.layers):
-        ours, theirs = f"transformer.h.{layer}", f"blk.{layer}"
-        for one, other in (("ln_1", "attn_norm"), ("ln_2", "ffn_norm")):
-            yield from ((f"{ours}.{one}.{part}", f"{theirs}.{other}.{part}", (width,)) for part in ("weight", "bias"))
-        for (one, other), sizes in products.items():
-            yield f"{ours}.{one}.weight", f"{theirs}.{other}.weight", sizes
-            yield f"{ours}.{one}.bias", f"{theirs}.{other}.bias", sizes[1:]
+        for norm in ("ln_1", "ln_2"):
+            yield from ((f"transformer.h.{layer}.{norm}.{part}", (width,)) for part in ("weight", "bias"))
+        for name, sizes in products.items():
+            yield f"transformer.h.{layer}.{name}.weight", sizes
+            yield f"transformer.h.{layer}.{name}.bias", sizes[1:]
 
 
-def _llama(shape: Shape) -> Iterator[tuple[str, str, Sizes]]:
+def _llama(shape: Shape) -> Iterator[tuple[str, Sizes]]:
     width, mlp, shared = shape.width, shape.mlp, shape.width * shape.kv_heads // shape.heads
-    yield "model.embed_tokens.weight", "token_embd.weight", (shape.vocabulary, width)
-    yield "model.norm.weight", "output_norm.weight", (width,)
+    yield "model.embed_tokens.weight", (shape.vocabulary, width)
+    yield "model.norm.weight", (width,)
     products = {
-        ("self_attn.q_proj", "attn_q"): (width, width),
-        ("self_attn.k_proj", "attn_k"): (shared, width),
-        ("self_attn.v_proj", "attn_v"): (shared, width),
-        ("self_attn.o_proj", "attn_output"): (width, width),
-        ("mlp.gate_proj", "ffn_gate"): (mlp, width),
-        ("mlp.up_proj", "ffn_up"): (mlp, width),
-        ("mlp.down_proj", "ffn_down"): (width, mlp),
+        "self_attn.q_proj": (width, width),
+        "self_attn.k_proj": (shared, width),
+        "self_attn.v_proj": (shared, width),
+        "self_attn.o_proj": (width, width),
+        "mlp.gate_proj": (mlp, width),
+        "mlp.up_proj": (mlp, width),
+        "mlp.down_proj": (width, mlp),
     }
     for layer in range(shape.layers):
-        ours, theirs = f"model.layers.{layer}", f"blk.{layer}"
-        yield f"{ours}.input_layernorm.weight", f"{theirs}.attn_norm.weight", (width,)
-        yield f"{ours}.post_attention_layernorm.weight", f"{theirs}.ffn_norm.weight", (width,)
-        yield from ((f"{ours}.{one}.weight", f"{theirs}.{other}.weight", sizes) for (one, other), sizes in products.items())
+        yield f"model.layers.{layer}.input_layernorm.weight", (width,)
+        yield f"model.layers.{layer}.post_attention_layernorm.weight", (width,)
+        yield from ((f"model.layers.{layer}.{name}.weight", sizes) for name, sizes in products.items())
 
 
 TENSORS = {"gpt2": _gpt2, "llama": _llama}
@@ -79,12 +72,12 @@ TENSORS = {"gpt2": _gpt2, "llama": _llama}
 def weights_read(shape: Shape) -> int:
     """The weights that a decode step reads: every product's, and the embedding's as the head."""
     named = TENSORS[shape.family](shape)
-    return sum(sizes[0] * sizes[1] for _, name, sizes in named if len(sizes) == 2 and name != "position_embd.weight")
+    return sum(sizes[0] * sizes[1] for name, sizes in named if len(sizes) == 2 and name != "transformer.wpe.weight")
 
 
 def weights(shape: Shape) -> int:
     """All the weights that a checkpoint of this shape holds."""
-    return sum(math.prod(sizes) for _, _, sizes in TENSORS[shape.family](shape))
+    return sum(math.prod(sizes) for _, sizes in TENSORS[shape.family](shape))
 
 
 def _config(shape: Shape) -> dict[str, Any]:
@@ -131,42 +124,15 @@ def write_huggingface(shape: Shape, folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "tokenizer_config.json").write_text(json.dumps({f"{kind}_token": END for kind in ("bos", "eos", "unk")}))
     torch.manual_seed(0)
-    tensors = {name: _random(sizes, name).half() for name, _, sizes in TENSORS[shape.family](shape)}
+    tensors = {name: _random(sizes, name).half() for name, sizes in TENSORS[shape.family](shape)}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def write_gguf(shape: Shape, folder: Path, kind: str) -> None:
+def write_gguf(folder: Path, kind: str) -> None:
     """`folder`/`kind`.gguf from the folder's own weights; `kind` is F32, F16, Q8_0 or Q4_0 for the products, the rest stays float32."""
-    import gguf
-    import numpy as np
-    from safetensors import safe_open
+    from gencli.formats import _gguf_writing, open_checkpoint
+    from gencli.vocabularies import vocabulary_of
 
-    writer = gguf.GGUFWriter(folder / f"{kind}.gguf", shape.family)
-    writer.add_context_length(shape.context)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.mlp)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.kv_heads)
-    writer.add_layer_norm_eps(1e-5) if shape.family == "gpt2" else writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(shape.vocabulary)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(_tokens(shape.vocabulary))
-    writer.add_token_types([gguf.TokenType.NORMAL] * shape.vocabulary)
-    writer.add_token_merges(["a b"])  # an empty list is not written, and llama.cpp asks for one
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(shape.vocabulary - 1)
-    held = gguf.GGMLQuantizationType[kind]
-    with safe_open(folder / "model.safetensors", framework="pt") as file:
-        for name, theirs, sizes in TENSORS[shape.family](shape):
-            values = file.get_tensor(name).float().numpy()
-            if shape.family == "gpt2" and len(sizes) == 2 and theirs.startswith("blk."):
-                values = np.ascontiguousarray(values.T)  # GPT-2 keeps its products inputs first
-            if len(sizes) == 2 and theirs != "position_embd.weight" and kind != "F32":
-                writer.add_tensor(theirs, gguf.quants.quantize(values, held), raw_dtype=held)
-            else:
-                writer.add_tensor(theirs, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    checkpoint = open_checkpoint(folder)
+    with open(folder / f"{kind}.gguf", "wb") as file:
+        _gguf_writing.write_gguf(file, checkpoint, vocabulary_of(checkpoint), kind)

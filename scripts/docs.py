@@ -173,6 +173,7 @@ def output(command: str) -> str:
     """What a command prints, stdout and stderr as a person without a terminal sees them."""
     words = command.replace("gencli", shlex.quote(str(Path(sys.executable).parent / "gencli")), 1)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GENCLI_")}
+    environment |= {"XDG_DATA_HOME": "/nonexistent", "HF_HUB_CACHE": "/nonexistent", "OLLAMA_MODELS": "/nonexistent"}
     environment |= {"COLUMNS": "100", "XDG_CONFIG_HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
     done = subprocess.run(["bash", "-c", words], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     text = (done.stdout + done.stderr).replace(f"{ROOT}/", "").rstrip()

@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, settings
 # several threads in small products wait for each other where tests share the cores; set before torch is loaded
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# what whoever runs the tests has fetched is no part of them
+os.environ.update(HF_HUB_CACHE="/nonexistent/hub", OLLAMA_MODELS="/nonexistent/ollama")
+
 # a busy machine is no fault of a test
 settings.register_profile("gencli", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gencli")

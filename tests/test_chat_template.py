@@ -198,7 +198,7 @@ def checkpoint(tmp_path: Path, fable: Path):
     def make(**files: object):
         for file in fable.iterdir():
             if file.name != "tokenizer_config.json":
-                (tmp_path / file.name).symlink_to(file)
+                shutil.copy(file, tmp_path)
         for name, content in files.items():
             path = tmp_path / name.replace("__", ".")
             path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")

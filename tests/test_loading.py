@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gencli import loading
+from gencli.catalogue import DEFAULT_CHECKPOINT
 from gencli.errors import RunError, UsageError
-from gencli.loading import DEFAULT_CHECKPOINT, Session, checkpoint_names, find_checkpoint, load, session_from
+from gencli.loading import Session, load, session_from
+from gencli.progress import Progress
+from gencli.terminal import Messages
+from streams import terminal
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +34,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def copy(fable: Path, tmp_path: Path) -> Path:
-    """The embedded checkpoint's files, to be changed; its weights are a link."""
+    """The embedded checkpoint's files, to be changed."""
     folder = tmp_path / "copy"
     folder.mkdir()
     for file in fable.iterdir():
-        if file.suffix == ".json":
+        if file.suffix in (".json", ".safetensors"):
             shutil.copy(file, folder)
-    (folder / "model.safetensors").symlink_to(fable / "model.safetensors")
     return folder
 
 
@@ -92,50 +96,6 @@ def test_auto_is_float16_where_a_large_model_gains_by_it(fable: Path, monkeypatc
     on_x86 = "fbgemm" in torch.backends.quantized.supported_engines
     assert session_from(fable).precision == ("float16" if on_x86 else "float32")
     assert loading._fastest_lossless("cuda", 1 << 40) == "float32"
-
-
-def test_names_and_paths(fable: Path, copy: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_checkpoint() == find_checkpoint("fable-9m") == fable
-    assert find_checkpoint(str(copy)) == copy
-    monkeypatch.chdir(copy.parent)
-    assert find_checkpoint("copy") == find_checkpoint("./copy") == Path("copy")
-    assert list(checkpoint_names()) == ["fable-9m"]
-    own_folder.mkdir(parents=True)
-    copy.rename(own_folder / "mine")
-    (own_folder / "no checkpoint").mkdir()
-    (own_folder / "a file").touch()
-    assert checkpoint_names() == {"mine": own_folder / "mine", "fable-9m": fable}
-    assert find_checkpoint("mine") == own_folder / "mine"
-    (own_folder / "mine").rename(own_folder / "fable-9m")
-    assert find_checkpoint("fable-9m") == own_folder / "fable-9m"
-
-
-def test_a_relative_data_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", "data")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    own = tmp_path / ".local" / "share" / "gencli" / "checkpoints" / "mine"
-    own.mkdir(parents=True)
-    (own / "config.json").write_text("{}")
-    assert find_checkpoint("mine") == own
-
-
-@pytest.mark.parametrize(
-    ("word", "says"),
-    [
-        ("fable-9n", "no checkpoint 'fable-9n'. Did you mean 'fable-9m'? Choices: fable-9m."),
-        ("", "no checkpoint ''"),
-        ("nul\0", "no checkpoint 'nul"),
-        ("x" * 5000, "no checkpoint 'xxx"),
-        ("./nowhere", "no checkpoint at './nowhere'"),
-        ("nul/\0", "no checkpoint at "),
-        ("a/" * 5000, "no checkpoint at "),
-    ],
-)
-def test_an_unknown_checkpoint_is_wrong_usage(word: str, says: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        find_checkpoint(word)
-    assert says in str(caught.value)
-    assert "fable-9m" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +213,8 @@ def test_a_file_instead_of_a_folder(copy: Path) -> None:
 def test_finding_needs_no_torch() -> None:
     program = """
 import sys
+from gencli.catalogue import checkpoint_names, find_checkpoint
 from gencli.formats import open_checkpoint
-from gencli.loading import checkpoint_names, find_checkpoint
 from gencli.models import family
 checkpoint_names()
 checkpoint = open_checkpoint(find_checkpoint())
@@ -262,3 +222,23 @@ print(len(checkpoint.headers), family(checkpoint.config).describe(checkpoint.con
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout.split() == ["56", str(2 * 6 * 5 * 64 * 4), "False"]
+
+
+def test_loading_tells_how_far_it_is_to_a_person_who_waits(fable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    session_from(fable, told=shares.append)
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert 0.9 < shares[-1] < 1  # the last tensor is still to be put in its place
+    monkeypatch.setenv("TERM", "xterm")
+    clock = iter(range(1000))  # a second a look
+    with terminal(2, columns=70) as screen:
+        progress = Progress(Messages(), lambda: next(clock), soonest=1.5)
+        session_from(fable, told=lambda share: progress.share("loading the checkpoint", share))
+        progress.clear()
+        seen = screen.read().split("\r")
+    assert seen[1].startswith("loading the checkpoint")
+    bars = [int(match[1]) for line in seen if (match := re.search(r" (\d+) %", line))]
+    assert len(bars) > 10
+    assert bars == sorted(bars)
+    assert seen[-1] == "\x1b[K"

@@ -48,6 +48,18 @@ def test_a_terminal_sees_a_bar_and_the_time_that_is_left(clock, monkeypatch):
         assert screen.read() == ""
 
 
+def test_a_bar_can_wait_longer(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal(2, columns=60) as screen:
+        progress = Progress(Messages(), clock, soonest=1.0)
+        clock.now += 0.9
+        progress.share("loading", 0.5)
+        assert screen.read() == ""
+        clock.now += 0.2
+        progress.share("loading", 0.5)
+        assert screen.read().startswith("\rloading ")
+
+
 def test_no_line_is_wider_than_the_terminal(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with terminal(2, columns=30) as screen:

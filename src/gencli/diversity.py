@@ -11,9 +11,10 @@ from gencli import __version__
 from gencli.errors import UsageError
 from gencli.events import Event, Started, Token
 from gencli.gathering import Written, gathered
-from gencli.generation import DEFAULT_NEW_TOKENS, LARGEST_SEED, Options, run
+from gencli.generation import LARGEST_SEED, Options, run
 from gencli.loading import Session
 from gencli.prompting import Prompt, apply_template
+from gencli.stopping import DEFAULT_NEW_TOKENS
 from gencli.variations import Variation, pipeline_words
 from gencli.variety import Variety, variety
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gencli.events import Hashed
 
 CHUNK = 1 << 22  # bytes
-SUFFIXES = (".safetensors", ".json", ".model", ".tiktoken", ".txt", ".jinja")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pkl", ".json", ".model", ".tiktoken", ".txt", ".jinja")
 
 
 def checkpoint_files(path: Path) -> list[Path]:

@@ -18,12 +18,11 @@ from gencli.pipeline import Pipeline
 from gencli.preset import Preset
 from gencli.prompting import Prompt, refuse_too_long
 from gencli.registry import find
-from gencli.stopping import Limits, Stopping
+from gencli.stopping import DEFAULT_NEW_TOKENS, Limits, Stopping
 from gencli.strategies import Step
 from gencli.tokenizers import encode_pieces, encode_prompt
 from gencli.vocabulary import Vocabulary
 
-DEFAULT_NEW_TOKENS = 256
 LARGEST_SEED = 2**63 - 1
 
 

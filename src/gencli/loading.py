@@ -1,28 +1,28 @@
-"""A path or a name -> a Session: model, tokenizer and vocabulary, put together. The only assembler.
-
-Names are found without torch, which only `load` imports.
-"""
+"""A path or a name -> a Session: model, tokenizer and vocabulary, put together. The only assembler."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gencli import shipped
+from gencli.allocator import returning_memory
+from gencli.catalogue import find_checkpoint, name_from
 from gencli.errors import RunError, UsageError, shown, unknown
-from gencli.formats import Checkpoint, open_checkpoint, read_json
+from gencli.fitting import refuse_what_cannot_fit
+from gencli.formats import Checkpoint, Tensors, open_checkpoint, read_json
 from gencli.registry import find, names
 from gencli.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gencli.decoder import Decoder
     from gencli.models import Model
     from gencli.tokenizers import Tokenizer
 
-DEFAULT_CHECKPOINT = "fable-9m"
 DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
 WORTH_COMPILING = 1 << 25  # bytes of weights: the compiler's import and code take a second, in which a smaller model writes its text
@@ -58,17 +58,29 @@ class Session:
         return Decoder(self.model, cache=cache, overflow=overflow, room=room)
 
 
-def load(name_or_path: str | None = None, *, device: str = "cpu", precision: str = "auto", threads: int | None = None) -> Session:
+def load(
+    name_or_path: str | None = None,
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    threads: int | None = None,
+    told: Callable[[float], object] | None = None,
+) -> Session:
     """The session of a checkpoint, by name or path (None: the embedded one).
 
-    Raises `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
-    unreadable, damaged or of an unknown kind.
+    `told` is called with the share of the weights that was asked for, from 0 to 1, as it grows. Raises
+    `UsageError` for an unknown name, device or precision, `RunError` for a checkpoint that is
+    unreadable, damaged, of an unknown kind or larger than the memory that is free.
     """
     _set_threads(threads)
-    return session_from(find_checkpoint(name_or_path), device, precision)
+    path = find_checkpoint(name_or_path)
+    session = session_from(path, device, precision, told)
+    session.name = name_from(name_or_path, path) or session.name  # the files of a cache have names of their own
+    return session
 
 
-def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> Session:
+@returning_memory()
+def session_from(folder: Path, device: str = "cpu", precision: str = "auto", told: Callable[[float], object] | None = None) -> Session:
     """The session of the checkpoint in a folder; raises what `load` raises."""
     from gencli.models import family
     from gencli.tokenizers import load_tokenizer
@@ -77,10 +89,13 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
         raise unknown("precision", precision, choices)
     device = _resolve_device(device)
     checkpoint = open_checkpoint(folder)
+    refuse_what_cannot_fit(checkpoint, precision, device)
     if precision == "auto":
         precision = _fastest_lossless(device, checkpoint.bytes)
+        refuse_what_cannot_fit(checkpoint, precision, device)
     held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
-    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors.on(device), held)
+    tensors = checkpoint.tensors.on(device)
+    model = family(checkpoint.config).build(checkpoint.config, _Counted(tensors, told) if told else tensors, held)
     tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
     return Session(
         model=model,
@@ -94,6 +109,24 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto") -> 
         device=device,
         precision=precision,
     )
+
+
+class _Counted:
+    """Tensors that tell which share of their numbers was asked for so far."""
+
+    def __init__(self, tensors: Tensors, told: Callable[[float], object]) -> None:
+        self.headers = tensors.headers
+        self._tensors, self._told = tensors, told
+        self._done, self._total = 0, sum(math.prod(header.shape) for header in tensors.headers.values())
+
+    def on(self, device: str) -> _Counted:
+        return _Counted(self._tensors.on(device), self._told)
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[name]
+        self._told(self._done / self._total)  # the work on this one is still to come
+        self._done += math.prod(self.headers[name].shape)
+        return tensor
 
 
 def vocabulary_from(folder: Path) -> Vocabulary:
@@ -118,47 +151,6 @@ def _fastest_lossless(device: str, size: int) -> str:
     except UsageError:  # not on this machine
         return "float32"
     return "float16"
-
-
-def checkpoint_names() -> dict[str, Path]:
-    """The checkpoints that have a name, with their folders: the user's own before the shipped ones."""
-    found: dict[str, Path] = {}
-    for folder in (user_folder(), shipped.folder("checkpoints")):
-        try:
-            entries = sorted(entry for entry in folder.iterdir() if (entry / "config.json").exists())
-        except OSError:  # there is none, or it is not ours to read
-            continue
-        for entry in entries:
-            found.setdefault(entry.name, entry)
-    return found
-
-
-def user_folder() -> Path:
-    """Where a person's own checkpoints lie: $XDG_DATA_HOME/gencli/checkpoints."""
-    stated = os.environ.get("XDG_DATA_HOME", "")
-    # the XDG specification has relative paths ignored
-    data = Path(stated) if os.path.isabs(stated) else Path("~/.local/share").expanduser()
-    return data / "gencli" / "checkpoints"
-
-
-def find_checkpoint(name_or_path: str | None = None) -> Path:
-    """The folder of a checkpoint. What contains "/" is a path, else a name, else a path if there is one.
-
-    Raises `UsageError` with the choices and the nearest name where there is neither.
-    """
-    word = DEFAULT_CHECKPOINT if name_or_path is None else str(name_or_path)
-    if "/" not in word and word in (named := checkpoint_names()):
-        return named[word]
-    try:
-        if word and os.path.lexists(word):
-            return Path(word)
-    except ValueError:  # a NUL is in no path
-        pass
-    if "/" in word:
-        raise UsageError(
-            f"there is no checkpoint at {shown(word)}; names are looked up without a '/'. Choices: {', '.join(checkpoint_names())}."
-        )
-    raise unknown("checkpoint", word, named)
 
 
 def _set_threads(threads: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What a machine gives: how fast it reads memory, and how much of it this process holds. Knows no model."""
+"""What a machine gives: how fast it reads memory, how much of it this process holds, and how much is to be had. Knows no model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SMALLEST_BUFFER = 1 << 30  # bytes that the bandwidth is measured over
 BANDWIDTH_SECONDS = 2.0  # of reading: the fastest pass of many, since other work can only slow one
@@ -80,9 +82,67 @@ def peak_resident() -> int | None:
 
 def _status(field: str) -> int | None:
     """A field of Linux's /proc/self/status, in bytes."""
+    told = _number(Path("/proc/self/status"), rf"^{field}:\s+(\d+) kB$")
+    return None if told is None else told * 1024
+
+
+class Available(NamedTuple):
+    """Bytes of memory that are to be had, and what bounds them, as the end of a sentence: "on this machine"."""
+
+    bytes: int
+    where: str
+
+
+def available_memory(root: Path = Path("/")) -> Available | None:
+    """The memory that this process may still take, without swap: the least of what the machine and its control groups leave.
+
+    Files that the system keeps in memory and can drop count as free. None where the system does not tell;
+    outside of Linux it is all the memory there is. `root` is where /proc and /sys lie.
+    """
+    found = [*_machine_memory(root), *_group_memory(root)]
+    return min(found, default=None)
+
+
+def _machine_memory(root: Path) -> Iterator[Available]:
+    told = _number(root / "proc" / "meminfo", r"^MemAvailable:\s+(\d+) kB$")
+    if told is not None:
+        yield Available(told * 1024, "on this machine")
+        return
     try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        yield Available(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "in this machine")
+    except (AttributeError, ValueError, OSError):
+        return
+
+
+def _group_memory(root: Path) -> Iterator[Available]:
+    """What each of this process's control groups leaves, version 2 (0::/group) and 1 (4:memory:/group)."""
+    try:
+        lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if number == "0":
+            top, limit, usage, prefix = root / "sys/fs/cgroup", "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            top, limit, usage, prefix = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        # a container may see its own group as the top one, and under another name outside
+        for place in (group, *group.parents) if group.is_dir() else (top,):
+            most, used = _number(place / limit, r"^(\d+)$"), _number(place / usage, r"^(\d+)$")
+            if most is not None and used is not None:
+                files = sum(_number(place / "memory.stat", rf"^{prefix}{kind}_file (\d+)$") or 0 for kind in ("inactive", "active"))
+                yield Available(max(0, most - used + min(files, used)), f"in this process's control group ({limit})")
+            if place == top:
+                break
+
+
+def _number(file: Path, pattern: str) -> int | None:
+    """The number in a system file's line, where there is such a file and line."""
+    try:
+        match = re.search(pattern, file.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
     except OSError:
         return None
-    match = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(match[1]) * 1024 if match else None
+    return int(match[1]) if match else None

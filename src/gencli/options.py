@@ -69,7 +69,7 @@ def complete_presets(incomplete: str) -> list[str]:
 
 def complete_checkpoints(incomplete: str) -> Iterable[str]:
     """The names of checkpoints, for the shell."""
-    from gencli.loading import checkpoint_names
+    from gencli.catalogue import checkpoint_names
 
     return checkpoint_names()
 

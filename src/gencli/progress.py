@@ -14,13 +14,13 @@ TELLING = 0.02  # the share that must be done before the time left can be told
 
 
 class Progress:
-    """Shows texts or bars, each in the place of the one before."""
+    """Shows texts or bars, each in the place of the one before; a bar once `soonest` seconds have passed."""
 
-    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, messages: Messages, clock: Callable[[], float] = time.monotonic, soonest: float = SOONEST) -> None:
         self._messages, self._clock = messages, clock
         self._shows = messages.draws and not messages.quiet
         self._began = clock()
-        self._next = self._began + SOONEST
+        self._next = self._began + soonest
         self._shown = False
 
     def __call__(self, text: str) -> None:

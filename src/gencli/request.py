@@ -18,6 +18,7 @@ from gencli.options import origin_of, settings_from
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gencli.formats import Checkpoint
     from gencli.generation import Options
     from gencli.loading import Session
     from gencli.observation import Detail
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from gencli.prompting import Prompt
     from gencli.variations import Variation
 
-PATIENCE = 1.0  # seconds of compiling that nobody needs to be told of: what is in the cache is there sooner
+PATIENCE = 1.0  # seconds of loading or compiling that nobody needs to be told of
 SMALL_CHECKPOINT = 1 << 25  # bytes: so small a step that a second thread, kept waiting by other work, slows it many times
 MANY_ROWS = 64  # samples at once that make even such a step worth a second thread
 CHAT = "the checkpoint's chat template"  # the origin of what it says of an answer's end
 LONGEST_INPUT = 1 << 28  # bytes of stdin or a file; no context comes near
+BYTES_A_TOKEN = 4  # of a prompt, about: no tokenizer is loaded yet
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,24 @@ class Request:
         """The session; this is where torch comes in."""
         from gencli import compiled
         from gencli.loading import load
+        from gencli.progress import Progress
+        from gencli.terminal import Messages
 
         params = self.params
         small = self.checkpoint_bytes < SMALL_CHECKPOINT and params.get("samples", 1) < MANY_ROWS
         threads = params["threads"] or (1 if small else None)
-        session = load(params["checkpoint"], device=params["device"], precision=params["precision"], threads=threads)
+        progress = Progress(Messages(params.get("quiet", False)), soonest=PATIENCE)
+        try:
+            session = load(
+                params["checkpoint"],
+                device=params["device"],
+                precision=params["precision"],
+                threads=threads,
+                told=lambda share: progress.share("loading the checkpoint", share),
+            )
+        finally:
+            progress.clear()
         if not compiled.ready(PATIENCE):
-            from gencli.progress import Progress
-            from gencli.terminal import Messages
-
-            progress = Progress(Messages(params.get("quiet", False)))
             progress("compiling the extra `fast` for this processor, once; this takes some seconds")
             compiled.ready()
             progress.clear()
@@ -125,8 +135,8 @@ def trace_from(argument: str) -> str | BinaryIO:
 
 def request_from(context: click.Context) -> Request:
     """Resolve the preset over the checkpoint's generation_config, then read the prompt."""
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.prompting import apply_template
     from gencli.settings import resolve
 
@@ -144,7 +154,9 @@ def request_from(context: click.Context) -> Request:
         chat = chat_template_of(checkpoint).render(given, context.params["special"])
         return Request(chat.prompt, preset, context.params, checkpoint.bytes, chat.after_answer)
     template = preset.get("template")
-    return Request(apply_template(template, prompt) if template else prompt, preset, context.params, checkpoint.bytes)
+    whole = apply_template(template, prompt) if template else prompt
+    _refuse_what_cannot_fit(checkpoint, preset, whole, context.params, context.params.get("samples", 1))
+    return Request(whole, preset, context.params, checkpoint.bytes)
 
 
 def _typed(name: str, context: click.Context) -> bool:
@@ -157,8 +169,8 @@ def variations_from(context: click.Context, tokens: int, least: int = 1) -> tupl
     The request holds the prompt as it was given, without a template, and the first setting's preset. Raises
     `UsageError` where there are fewer than `least`.
     """
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.preset import Value
     from gencli.variations import variations
 
@@ -174,7 +186,20 @@ def variations_from(context: click.Context, tokens: int, least: int = 1) -> tupl
     settings = [replace(each, preset=each.preset.with_default("max_new_tokens", tokens)) for each in found]
     for each in settings:
         each.preset.stages()  # a value out of range is told before anything is loaded
-    return Request(prompt_from(params), settings[0].preset, params, checkpoint.bytes), settings
+    prompt = prompt_from(params)
+    for each in settings:
+        _refuse_what_cannot_fit(checkpoint, each.preset, prompt, params, rows=1)  # batches are as large as memory allows
+    return Request(prompt, settings[0].preset, params, checkpoint.bytes), settings
+
+
+def _refuse_what_cannot_fit(checkpoint: Checkpoint, preset: Preset, prompt: Prompt, params: dict[str, Any], rows: int) -> None:
+    """Raises `RunError` where weights and cache are more than this machine has free; a GPU is asked when torch is there."""
+    from gencli.fitting import refuse_what_cannot_fit
+    from gencli.stopping import DEFAULT_NEW_TOKENS
+
+    if params["device"] == "cpu":
+        length = len(prompt.text) // BYTES_A_TOKEN + preset.get("max_new_tokens", DEFAULT_NEW_TOKENS)
+        refuse_what_cannot_fit(checkpoint, params["precision"], rows=rows, positions=0 if params.get("no_cache") else length)
 
 
 def process_start() -> float:

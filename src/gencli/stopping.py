@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DEFAULT_NEW_TOKENS = 256
 LOOP_TOKENS = 24  # a loop is at least so many tokens ...
 LOOP_REPEATS = 3  # ... and at least so many repeats
 LOOP_BLOCK = 64  # of one block of at most so many tokens
@@ -23,7 +24,7 @@ class Limits:
     under the pipeline, or was drawn from a choice wider than that; None: they do not.
     """
 
-    max_new_tokens: int = 256
+    max_new_tokens: int = DEFAULT_NEW_TOKENS
     time_limit: float | None = None
     stop: tuple[str, ...] = ()
     stop_inclusive: bool = False

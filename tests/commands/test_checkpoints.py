@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
 
-from gencli.commands.checkpoints import checkpoints, licence
+from gencli.commands.checkpoints import checkpoints
+from gencli.description import licence
 from gencli.errors import RunError, UsageError
 
 
@@ -45,12 +47,15 @@ def test_info_without_a_name_is_the_embedded_one(run, fable):
     assert {key: facts[key] for key in wanted} == wanted
     # keys and values of 6 layers with 5 heads of 64 numbers of 4 bytes
     assert facts["kv_cache_bytes_per_token"] == 2 * 6 * 5 * 64 * 4
-    assert facts["memory"] == {
-        "positions": 256,
-        "kv_cache_bytes": 256 * 15_360,
-        "float32": 4 * 8_749_120 + 256 * 15_360,
-        "float16": 2 * 8_749_120 + 256 * 15_360,
-    }
+    memory = facts["memory"]
+    assert {key: memory[key] for key in ("positions", "kv_cache_bytes")} == {"positions": 256, "kv_cache_bytes": 256 * 15_360}
+    for precision, size in {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}.items():
+        assert memory[precision] == size * 8_749_120 + 256 * 15_360
+        assert precision in memory["fits"]
+    assert memory["available"] > memory["float32"]
+    assert facts["from"] == "shipped"
+    stated = json.loads((fable / "tokenizer_config.json").read_text())
+    assert facts["chat_template"] is bool(stated.get("chat_template"))
 
 
 def test_info_in_words(run):
@@ -62,7 +67,9 @@ def test_info_in_words(run):
         "KV cache      15,360 bytes a token (float32)",
     ):
         assert line in text.splitlines()
-    assert "36.5 MB (float32) or 19 MB (float16) at 100 positions, 1.54 MB of it the KV cache" in text
+    weights = "36.5 MB (float32), 19 MB (float16), 19 MB (bfloat16), 10.3 MB (int8)"
+    assert f"{weights} at 100 positions, 1.54 MB of it the KV cache" in text
+    assert re.search(r"^here +[\d.]+ [GT]B free, which any precision fits in$", text, re.MULTILINE)
 
 
 def test_the_memory_is_told_at_a_length_the_context_holds(run):
@@ -118,10 +125,10 @@ def test_list_names_every_checkpoint_and_hides_none_behind_a_damaged_one(run, fa
     shutil.copytree(fable, mine / "broken")
     (mine / "broken" / "model.safetensors").write_bytes(b"\xff" * 100)
     header, broken, copy, default = run("list").splitlines()
-    assert header.split() == ["checkpoint", "architecture", "parameters", "context", "size", "path"]
+    assert header.split() == ["checkpoint", "from", "architecture", "parameters", "context", "size", "path"]
     assert broken.startswith("broken ")
     assert "damaged" in broken
-    assert copy.split() == ["copy", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
+    assert copy.split() == ["copy", "yours", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
     assert default.startswith("fable-9m (default)")
     found = json.loads(run("list", "--format", "json"))
     assert [(each["name"], each["error"] is None) for each in found] == [("broken", False), ("copy", True), ("fable-9m", True)]
@@ -152,3 +159,23 @@ def test_the_licence_stands_in_the_cards_first_block(tmp_path, card, name):
     (tmp_path / "README.md").write_bytes(card.encode())
     assert licence(tmp_path / "README.md") == name
     assert licence(tmp_path / "none.md") is None
+
+
+def test_convert_writes_a_file_that_check_finds_whole(run, fable, tmp_path):
+    assert run("convert", "fable-9m", "fable.gguf", "--to", "gguf") == "fable.gguf: 17.6 MB\n"
+    assert run("check", "./fable.gguf") == "fable is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"
+    assert info(run, "./fable.gguf")["dtypes"] == {"float16": 8_744_960, "float32": 4_160}
+    with pytest.raises(UsageError, match=r"fable.gguf is there already; --force replaces it"):
+        run("convert", "fable-9m", "fable.gguf", "--to", "gguf")
+    assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 17.6 MB\n"
+    assert (tmp_path / "back" / "model.safetensors").read_bytes()[-64:] == (fable / "model.safetensors").read_bytes()[-64:]
+
+
+def test_check_ends_with_the_name_of_a_damaged_tensor(run, fable, tmp_path):
+    shutil.copytree(fable, tmp_path / "broken")
+    data = bytearray((tmp_path / "broken" / "model.safetensors").read_bytes())
+    data[-2:] = b"\x00\x7c"  # float16's infinity, the last number of the last tensor
+    (tmp_path / "broken" / "model.safetensors").write_bytes(data)
+    with pytest.raises(RunError, match=r"broken is damaged: tensor 'model\.[a-z_.0-9]+' holds 1 numbers that are not finite"):
+        run("check", "./broken")
+    assert run("check") == "fable-9m is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -159,7 +160,7 @@ def test_a_chat_that_cannot_be_is_refused(shell, fable):
     assert prompt_of(shell(*RUN, "Hi", env={"GENCLI_SYSTEM": "Be kind."})) == "Hi"  # there for those runs that are chats
     for file in fable.iterdir():
         if file.name != "tokenizer_config.json":
-            (shell.folder / file.name).symlink_to(file)
+            shutil.copy(file, shell.folder)
     none = shell(*RUN, "--chat", "--checkpoint", "./", "Hi")
     assert none.code == 2
     assert "brings no chat template" in none.err
@@ -175,7 +176,7 @@ def test_a_chat_that_cannot_be_is_refused(shell, fable):
 def test_a_chat_ends_where_the_template_ends_an_answer(shell, fable):
     for file in fable.iterdir():
         if file.name not in ("tokenizer_config.json", "generation_config.json"):
-            (shell.folder / file.name).symlink_to(file)
+            shutil.copy(file, shell.folder)
     form = "{% for m in messages %}<|user|>{{ m.content }}<|assistant|>\n{% endfor %}"
     (shell.folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": form}))
     start = json.loads(shell(*RUN, "--chat", "--checkpoint", "./", "Hi").out)["start"]

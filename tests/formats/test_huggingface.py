@@ -104,3 +104,53 @@ def test_a_file_that_changed_since_it_was_opened(folder: Path) -> None:
     os.truncate(folder / "model.safetensors", 20)
     with pytest.raises(RunError, match=r"tensor 'one' of .* cannot be read"):
         tensors["one"]
+
+
+def test_torchs_own_files_whole_or_in_parts(folder: Path, parts: Path) -> None:
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    for part in ("a.safetensors", "b.safetensors", "model.safetensors.index.json"):
+        (folder / part).unlink()
+    torch.save({"one": ONE, "two": TWO}, folder / "pytorch_model.bin")
+    assert Huggingface().recognises(folder)
+    checkpoint = Huggingface().open(folder)
+    assert checkpoint.headers == {"one": ("F32", (2, 3)), "two": ("F16", (4,))}
+    assert torch.equal(checkpoint.tensors["one"], ONE)
+    assert torch.equal(checkpoint.tensors["two"], TWO)
+    (folder / "pytorch_model.bin").unlink()
+    torch.save({"one": ONE}, folder / "pytorch_model-00001-of-00002.bin")
+    torch.save({"two": TWO}, folder / "pytorch_model-00002-of-00002.bin")
+    weight_map = {"one": "pytorch_model-00001-of-00002.bin", "two": "pytorch_model-00002-of-00002.bin"}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    checkpoint = Huggingface().open(folder)
+    assert torch.equal(checkpoint.tensors["one"], ONE)
+    assert torch.equal(checkpoint.tensors["two"], TWO)
+
+
+def test_safetensors_come_before_torchs_files(folder: Path) -> None:
+    torch.save({"other": ONE}, folder / "pytorch_model.bin")
+    assert set(Huggingface().open(folder).headers) == {"one", "two"}
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "tokenizer.json"
+    elsewhere.write_text("{}")
+    (folder / "tokenizer.json").symlink_to(elsewhere)
+    with pytest.raises(RunError, match=r"tokenizer.json is a link that leads out of its folder"):
+        Huggingface().open(folder)
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").symlink_to("config.json")
+    assert Huggingface().open(folder).headers
+
+
+def test_the_hubs_cache_links_to_its_blobs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    repository = tmp_path_factory.mktemp("hub") / "models--some--one"
+    snapshot, blobs = repository / "snapshots" / "abc", repository / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, name in enumerate(("config.json", "model.safetensors")):
+        (blobs / str(number)).write_bytes((folder / name).read_bytes())
+        (snapshot / name).symlink_to(f"../../blobs/{number}")
+    assert set(Huggingface().open(snapshot).headers) == {"one", "two"}
+    (snapshot / "tokenizer.json").symlink_to(folder / "config.json")
+    with pytest.raises(RunError, match="leads out of its folder"):
+        Huggingface().open(snapshot)

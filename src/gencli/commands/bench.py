@@ -81,8 +81,8 @@ def bench(context: click.Context, /, **params: Any) -> None:
     memory's bandwidth allows. Greedy steps through the decoder of `generate`; medians.
     """
     from gencli.bench import measure, plan
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.preset import Preset
     from gencli.progress import Progress
     from gencli.prompting import Prompt

@@ -1,27 +1,15 @@
-"""`gencli checkpoints`: what checkpoints there are, and what one is and costs. Reads headers only, no weights."""
+"""`gencli checkpoints`: what checkpoints there are, what one is and costs, whether it is whole, and the same in another format."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from gencli.errors import GencliError, UsageError
+from gencli.errors import RunError, sized
 from gencli.option_types import Command, Group, Name, Number, OneOf
 from gencli.options import complete_checkpoints
 
-if TYPE_CHECKING:
-    from gencli.formats import Checkpoint
-
-WEIGHT_BYTES = {"float32": 4, "float16": 2}
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-BUFFERS = re.compile(r"(.*\.)?(attn\.(bias|masked_bias)|inv_freq)")  # causal masks and angles, which nobody trained
-LONGEST_CARD = 1 << 16  # bytes; the licence stands at its top
 CHECKPOINT = Name(complete_checkpoints, files=True)
 LIST_EXAMPLES = """\b
 Examples:
@@ -34,11 +22,21 @@ Examples:
   gencli checkpoints info ./my-checkpoint --context 128
   gencli checkpoints info --format json | jq .parameters
 """
+CONVERT_EXAMPLES = """\b
+Examples:
+  gencli checkpoints convert fable-9m fable.gguf --to gguf
+  gencli checkpoints convert ./llama.gguf ./llama --to huggingface --precision float16
+"""
+CHECK_EXAMPLES = """\b
+Examples:
+  gencli checkpoints check
+  gencli checkpoints check ./my-checkpoint && echo whole
+"""
 
 
 @click.group(cls=Group)
 def checkpoints() -> None:
-    """Models on this machine: list them, tell what one is and costs."""
+    """Models on this machine: list them, tell what one is and costs, check and convert it."""
 
 
 @checkpoints.command("list", cls=Command, epilog=LIST_EXAMPLES)
@@ -48,42 +46,22 @@ def list_checkpoints(form: str) -> None:
 
     Yours come before the shipped ones.
     """
-    from gencli.loading import checkpoint_names
-    from gencli.tables import table, width_of
+    from gencli.catalogue import listed
+    from gencli.checkpoint_report import checkpoint_table
+    from gencli.description import described_or_why
+    from gencli.tables import width_of
     from gencli.terminal import Output
 
-    found = [_described_or_why(name, path) for name, path in sorted(checkpoint_names().items())]
+    found = [described_or_why(each) for each in listed()]
     output = Output()
     if form == "json":
         output.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
         return
-    rows = [_row(each) for each in found]
-    output.write(table(("checkpoint", "architecture", "parameters", "context", "size", "path"), rows, width_of(output)))
-
-
-def _described_or_why(name: str, path: Path) -> dict[str, Any]:
-    """A checkpoint's facts, or why it has none: one damaged checkpoint does not hide the others."""
-    from gencli.formats import open_checkpoint
-
-    try:
-        return {**describe(open_checkpoint(path)), "name": name, "error": None}
-    except GencliError as error:
-        return {"name": name, "path": str(path), "error": str(error)}
-
-
-def _row(each: dict[str, Any]) -> tuple[str, ...]:
-    from gencli.loading import DEFAULT_CHECKPOINT
-
-    name = f"{each['name']} (default)" if each["name"] == DEFAULT_CHECKPOINT else each["name"]
-    if each["error"]:
-        return name, "-", "-", "-", "-", each["error"]
-    return name, each["architecture"], f"{each['parameters']:,}", f"{each['context']:,}", _size(each["bytes"]), each["path"]
+    output.write(checkpoint_table(found, width_of(output)))
 
 
 @checkpoints.command("info", cls=Command, epilog=INFO_EXAMPLES)
-@click.argument(
-    "checkpoint", metavar="[NAME|PATH]", required=False, envvar="GENCLI_CHECKPOINT", type=Name(complete_checkpoints, files=True)
-)
+@click.argument("checkpoint", metavar="[NAME|PATH]", required=False, envvar="GENCLI_CHECKPOINT", type=CHECKPOINT)
 @click.option("--context", "length", type=Number("at least 1", low=1), metavar="N", help="Tell the memory at N positions. [default: all]")
 @click.option("--format", "form", type=OneOf("text", "json"), default="text", help="How to write it. [default: text]")
 def info(checkpoint: str | None, length: int | None, form: str) -> None:
@@ -91,105 +69,75 @@ def info(checkpoint: str | None, length: int | None, form: str) -> None:
 
     Without a name it is the embedded one. Memory is that of weights and KV cache; a run needs a little more.
     """
+    from gencli.catalogue import find_checkpoint, name_from
+    from gencli.checkpoint_report import description_lines
+    from gencli.description import describe
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.terminal import Output
 
-    facts = describe(open_checkpoint(find_checkpoint(checkpoint)), length)
-    text = json.dumps(facts, ensure_ascii=False, indent=2) if form == "json" else "\n".join(_lines(facts))
+    path = find_checkpoint(checkpoint)
+    facts = describe(open_checkpoint(path), length)
+    facts["name"] = name_from(checkpoint, path) or facts["name"]
+    text = json.dumps(facts, ensure_ascii=False, indent=2) if form == "json" else "\n".join(description_lines(facts))
     Output().write(text + "\n")
 
 
-def describe(checkpoint: Checkpoint, length: int | None = None) -> dict[str, Any]:
-    """A checkpoint's facts as JSON values; `length` positions of its context for the memory (None: all).
+@checkpoints.command("check", cls=Command, epilog=CHECK_EXAMPLES)
+@click.argument("checkpoint", metavar="[NAME|PATH]", required=False, envvar="GENCLI_CHECKPOINT", type=CHECKPOINT)
+def check(checkpoint: str | None) -> None:
+    """Read all of a checkpoint: is it whole?
 
-    Memory is that of weights and KV cache in bytes; activations come on top. Raises `RunError` for a
-    checkpoint of an unknown kind, `UsageError` for a length that its context does not hold.
+    Every tensor must be there with the shape that its config asks for, and hold numbers. Files are compared with the
+    hash they were published with, where one is at hand. Ends with 1 where something is damaged.
     """
-    from gencli.models import family
+    from gencli import integrity
+    from gencli.catalogue import find_checkpoint
+    from gencli.checkpoint_report import integrity_lines
+    from gencli.formats import open_checkpoint
+    from gencli.progress import Progress
+    from gencli.terminal import Messages, Output
 
-    config = checkpoint.config
-    facts = family(config).describe(config)
-    if length is not None and length > facts.context:
-        raise UsageError(f"--context must be at most {facts.context}, the context of {checkpoint.name}, not {length}.")
-    positions, parameters = length or facts.context, _parameters(checkpoint)
-    cache = facts.cache_bytes * positions
-    stated = config.get("architectures") or [config.get("model_type")]
-    return {
-        "name": checkpoint.name,
-        "path": str(checkpoint.path),
-        "architecture": str(stated[0]),
-        "parameters": parameters,
-        "context": facts.context,
-        "vocabulary": facts.vocab_size,
-        "layers": facts.layers,
-        "kv_heads": facts.kv_heads,
-        "head_dim": facts.head_dim,
-        "dtypes": _dtypes(checkpoint),
-        "bytes": checkpoint.bytes,
-        "kv_cache_bytes_per_token": facts.cache_bytes,
-        "memory": {
-            "positions": positions,
-            "kv_cache_bytes": cache,
-            **{name: parameters * size + cache for name, size in WEIGHT_BYTES.items()},
-        },
-        "licence": licence(checkpoint.path / "README.md"),
-    }
-
-
-def _parameters(checkpoint: Checkpoint) -> int:
-    """The numbers that were trained: no buffers, and a head that is tied to the embeddings counts once."""
-    config = checkpoint.config
-    tied = config.get("tie_word_embeddings", config.get("model_type") == "gpt2")
-    left_out = [name for name in checkpoint.headers if BUFFERS.fullmatch(name) or (tied and name == "lm_head.weight")]
-    return sum(math.prod(header.shape) for name, header in checkpoint.headers.items() if name not in left_out)
-
-
-def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
-    """How many numbers of each type the files hold, the most first."""
-    held: Counter[str] = Counter()
-    for header in checkpoint.headers.values():
-        held[DTYPES.get(header.dtype, header.dtype)] += math.prod(header.shape)
-    return dict(held.most_common())
-
-
-def licence(card: Path) -> str | None:
-    """What a model card names as its licence in the block between two lines `---` at its top, if it does."""
+    opened = open_checkpoint(find_checkpoint(checkpoint))
+    progress = Progress(Messages())
     try:
-        with card.open("rb") as file:
-            text = file.read(LONGEST_CARD).decode("utf-8", "replace")
-    except OSError:
-        return None
-    block = re.match(r"---[ \t]*\r?\n(.*?)\n---", text, re.DOTALL)
-    line = block and re.search(r"^licen[cs]e:[ \t]*(\S.*)$", block[1], re.MULTILINE)
-    return line[1].strip().strip("\"'") if line else None
+        found = integrity.check(opened, lambda done, total: progress.share("checking", done / max(1, total)))
+    finally:
+        progress.clear()
+    if found.damages:
+        more = f" And there are {len(found.damages) - 1} more damages." if len(found.damages) > 1 else ""
+        raise RunError(f"{opened.path} is damaged: {found.damages[0]}{more}")
+    Output().write("\n".join(integrity_lines(opened.name, found)) + "\n")
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
-    from gencli.terminal import visible
+@checkpoints.command("convert", cls=Command, epilog=CONVERT_EXAMPLES)
+@click.argument("source", metavar="SOURCE", type=CHECKPOINT)
+@click.argument("target", metavar="TARGET", type=click.Path())
+@click.option("--to", required=True, type=OneOf("huggingface", "gguf"), help="A folder with safetensors, or one file for llama.cpp.")
+@click.option(
+    "--precision",
+    type=OneOf("float32", "float16", "q8_0"),
+    help="How numbers are written; q8_0 (gguf only): 8 bits, a scale every 32. [default: float32 of float32, else float16]",
+)
+@click.option("--force", is_flag=True, help="Replace a checkpoint that is there already.")
+def convert(source: str, target: str, to: str, precision: str | None, force: bool) -> None:
+    """Write a checkpoint in another format or precision.
 
-    memory, total = facts["memory"], sum(facts["dtypes"].values())
-    dtypes = ", ".join(name if count == total else f"{name} {100 * count / total:.3g} %" for name, count in facts["dtypes"].items())
-    weights = " or ".join(f"{_size(memory[name])} ({name})" for name in WEIGHT_BYTES)
-    lines = [
-        ("name", facts["name"]),
-        ("path", facts["path"]),
-        ("architecture", facts["architecture"]),
-        ("parameters", f"{facts['parameters']:,}"),
-        ("context", f"{facts['context']:,} positions"),
-        ("vocabulary", f"{facts['vocabulary']:,} tokens"),
-        ("layers", f"{facts['layers']}, with {facts['kv_heads']} key-value heads of {facts['head_dim']}"),
-        ("stored as", f"{dtypes}, {_size(facts['bytes'])}"),
-        ("KV cache", f"{facts['kv_cache_bytes_per_token']:,} bytes a token (float32)"),
-        ("memory", f"{weights} at {memory['positions']:,} positions, {_size(memory['kv_cache_bytes'])} of it the KV cache"),
-        ("licence", facts["licence"] or "its card names none"),
-    ]
-    return [f"{name:13} {visible(str(value), on_one_line=True)}" for name, value in lines]
+    SOURCE is a name or a path; TARGET appears whole or not at all. Settings, tokenizer and chat template come along.
+    """
+    from pathlib import Path
 
+    from gencli import conversion
+    from gencli.catalogue import find_checkpoint
+    from gencli.formats import open_checkpoint
+    from gencli.progress import Progress
+    from gencli.terminal import Messages, Output, visible
 
-def _size(count: int) -> str:
-    """Bytes in words, three digits: 17.5 MB."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
+    opened = open_checkpoint(find_checkpoint(source))
+    progress = Progress(Messages())
+    try:
+        size = conversion.convert(
+            opened, Path(target), to, precision, force, lambda done, total: progress.share("writing", done / max(1, total))
+        )
+    finally:
+        progress.clear()
+    Output().write(f"{visible(target, on_one_line=True)}: {sized(size)}\n")

@@ -75,7 +75,8 @@ def _vocabulary(started: Started, named: str | None) -> Vocabulary | None:
     """The named checkpoint's tokens, or those of the recorded one where it still is; names and texts of tokens need them."""
     from pathlib import Path
 
-    from gencli.loading import find_checkpoint, vocabulary_from
+    from gencli.catalogue import find_checkpoint
+    from gencli.loading import vocabulary_from
 
     if named is not None:
         return vocabulary_from(find_checkpoint(named))

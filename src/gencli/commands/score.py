@@ -52,8 +52,8 @@ def score(context: click.Context, /, form: str, **params: Any) -> int:
     Without TEXT, or with -, stdin is scored. With a --preset, or stages by their flags: whether it could have produced the text
     along the tokenizer's own tokens, the first token that blocks it, and the smallest change that lets it through.
     """
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.prompting import Prompt
     from gencli.request import Request
     from gencli.settings import resolve

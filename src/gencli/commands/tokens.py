@@ -32,8 +32,8 @@ def tokens(context: click.Context, /, form: str, **params: Any) -> None:
     """
     import json
 
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.request import prompt_from
     from gencli.tables import table, width_of
     from gencli.terminal import Output

@@ -69,8 +69,8 @@ def verify(context: click.Context, /, trace: str, form: str, tolerance: float, *
 
 def _loaded(context: click.Context, started: Started) -> Session:
     """The session of the named checkpoint, else of the recorded one, held as it was then unless asked otherwise."""
+    from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.loading import find_checkpoint
     from gencli.preset import Preset
     from gencli.prompting import Prompt
     from gencli.request import Request

@@ -1,18 +1,17 @@
 """The shelf of formats: a path -> a Checkpoint, in Hugging Face names. Knows no model and needs no torch.
 
 A format is a class with `recognises` and `open`. Here lies what every format stands on: a checkpoint
-as plain values, and the reading of JSON and of safetensors headers that whoever wrote the file may
-have damaged or forged: they are checked in full before anything of their size is allocated.
+as plain values, and the reading of JSON. Whoever wrote a file may have damaged or forged it: what it
+says is checked in full before anything of its size is allocated.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -86,7 +85,8 @@ class Checkpoint:
     """A checkpoint that was opened, not yet read.
 
     `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer, unless its
-    `vocabulary` is in the file with the weights; `generation_config` is empty where there is none.
+    `vocabulary` is in the file with the weights; `generation_config` is empty where there is none; `stored` says
+    how tensors lie in the file ("Q4_K") where that is not the type they are read as.
     """
 
     path: Path
@@ -97,6 +97,7 @@ class Checkpoint:
     tensors: Tensors
     bytes: int
     vocabulary: GGUFVocabulary | None = None
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> Mapping[str, Header]:
@@ -116,19 +117,39 @@ class Format(Protocol):
         ...
 
 
+def format_of(path: Path) -> Format | None:
+    """The first format that recognises what lies at a path, as far as names tell."""
+    shelf: Iterable[Format] = (find("formats", name)() for name in names("formats"))
+    return next((form for form in shelf if form.recognises(path)), None)
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint at a path, by the first format that recognises it.
 
     Raises `RunError` where none does, or where the checkpoint is unreadable or damaged.
     """
     try:
-        for name in names("formats"):
-            form: Format = find("formats", name)()
-            if form.recognises(path):
-                return form.open(path)
+        form = format_of(path)
+        if form is not None:
+            return form.open(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
+    if path.is_dir():
+        raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
+    raise RunError(f"{path} is no checkpoint: read are folders, and files of the formats {', '.join(names('formats'))}.")
+
+
+def check_links(folder: Path) -> None:
+    """Refuse symbolic links that lead out of a checkpoint's folder, where a person did not put what is read.
+
+    In the hub's cache, snapshots/REVISION links to files in blobs/ of the same repository; those are meant.
+    """
+    root = Path(os.path.realpath(folder))
+    if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
+        root = root.parent.parent
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() and root not in Path(os.path.realpath(entry)).parents:
+            raise RunError(f"{entry} is a link that leads out of its folder, and is not followed; put the file itself there.")
 
 
 def unreadable(path: Path, error: OSError) -> RunError:
@@ -186,58 +207,3 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunError(f"{where} is damaged: it holds no JSON object.")
     return value
-
-
-def read_header(file: Path) -> dict[str, Header]:
-    """(dtype, shape) of every tensor in a safetensors file, by name; nothing of their size is allocated.
-
-    Raises `RunError` where the header is not what the format asks for: tensors that lie one after
-    another without gap or overlap and fill the file, each as long as its shape says.
-    """
-    size = size_of(file)
-    try:
-        with open(file, "rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > size - 8:
-                raise RunError(f"{file} is damaged: its header does not fit in its {size} bytes; perhaps it was cut off.")
-            if length > LARGEST_HEADER:
-                raise RunError(f"{file} is damaged: its header claims {length} bytes, more than the {LARGEST_HEADER} that are read.")
-            data = stream.read(length)
-    except OSError as error:
-        raise unreadable(file, error) from error
-    entries = parse_json(data, f"the header of {file}")
-    entries.pop("__metadata__", None)
-    _check_places({name: _place(name, entry, file) for name, entry in entries.items()}, size - 8 - length, file)
-    return {name: Header(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-
-
-def _place(name: str, entry: Any, file: Path) -> tuple[int, int]:
-    """Where a tensor begins and ends, once its entry is known to be whole."""
-    what = f"{file} is damaged: tensor {shown(name)}"
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise RunError(f"{what} has no dtype, shape and data_offsets.")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise RunError(f"{what} has the dtype {shown(dtype)}; known are {', '.join(DTYPES)}.")
-    if not _whole_numbers(shape) or len(shape) > MOST_AXES:
-        raise RunError(f"{what} has the shape {shown(shape)}, which is not a list of up to {MOST_AXES} whole numbers from 0.")
-    if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise RunError(f"{what} has the data_offsets {shown(offsets)}, which are not a beginning and an end.")
-    if math.prod(shape) * DTYPES[dtype] != (offsets[1] - offsets[0]) * 8:
-        raise RunError(f"{what} has the shape {shown(shape)} in {dtype}, but {offsets[1] - offsets[0]} bytes.")
-    return offsets[0], offsets[1]
-
-
-def _whole_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
-
-
-def _check_places(places: Mapping[str, tuple[int, int]], size: int, file: Path) -> None:
-    """Refuse tensors that overlap, leave a gap, or do not end where the file ends."""
-    at = 0
-    for name, (begin, end) in sorted(places.items(), key=lambda item: item[1]):
-        if begin != at:
-            raise RunError(f"{file} is damaged: tensor {shown(name)} begins at byte {begin} of the data, where byte {at} is due.")
-        at = end
-    if at != size:
-        raise RunError(f"{file} is damaged: its tensors take {at} bytes and it holds {size}; perhaps it was cut off.")

@@ -16,9 +16,9 @@ from gencli.detokeniser import Detokeniser, decode
 from gencli.formats import GGUFVocabulary
 from gencli.registry import find, names
 from gencli.tokenizers._reading import read
-from gencli.tokenizers._source import Inexact
+from gencli.tokenizers._source import Inexact, Source
 
-__all__ = ["Detokeniser", "Inexact", "Tokenizer", "decode", "encode_pieces", "encode_prompt", "load_tokenizer"]
+__all__ = ["Detokeniser", "Inexact", "Source", "Tokenizer", "decode", "encode_pieces", "encode_prompt", "load_tokenizer", "read"]
 
 
 class Tokenizer(Protocol):

@@ -1,0 +1,165 @@
+"""The cache that huggingface_hub keeps on disk, read without it: models--OWNER--NAME/{refs,snapshots,blobs}. Knows no other store.
+
+A snapshot's files are links to blobs. A link that leads anywhere else is refused, so that a name never
+opens a file outside of the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from gencli.errors import RunError, UsageError, shown
+from gencli.formats import format_of
+
+MAIN = "main"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHORT = 8  # digits of a commit that a list shows; as many as are needed are understood
+_NAME = re.compile(
+    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)"
+    r"(?:@(?P<revision>refs/\w+/\w+|[\w.-]+(?:/[\w.-]+)*?))?"
+    r"(?:/(?P<file>[\w.+ -]+(?:/[\w.+ -]+)*\.gguf))?",
+    re.ASCII,
+)
+_LATER_PART = re.compile(r".*-(?!00001)\d{5}-of-\d{5}\.gguf")
+
+
+class HubName(NamedTuple):
+    """owner/name[@revision][/file.gguf], taken apart."""
+
+    repo: str
+    revision: str | None
+    file: str | None
+
+    @classmethod
+    def read(cls, word: str) -> HubName | None:
+        """The parts of a name; None for what cannot be one."""
+        match = _NAME.fullmatch(word) if len(word) <= 500 else None
+        if match is None or ".." in word or "--" in match["repo"]:
+            return None
+        return cls(match["repo"], match["revision"], match["file"])
+
+
+def folder() -> Path:
+    """Where huggingface_hub keeps what it fetched, by the same variables in the same order."""
+    home = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
+    home = os.environ.get("HF_HOME", os.path.join(home, "huggingface"))
+    stated = os.environ.get("HF_HUB_CACHE", os.environ.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub")))
+    return Path(os.path.expandvars(os.path.expanduser(stated)))
+
+
+def repo_folder(repo: str) -> Path:
+    """Where the cache keeps a model's repository."""
+    return folder() / "--".join(("models", *repo.split("/")))
+
+
+class Hub:
+    """Models by owner/name; @revision is a branch, a tag, or the beginning of a commit."""
+
+    place: ClassVar[int] = 30
+
+    def entries(self) -> Iterator[tuple[str, Path]]:
+        try:
+            repos = sorted(folder().glob("models--*"))
+        except OSError:
+            return
+        for repo in repos:
+            name = "/".join(repo.name.split("--")[1:])
+            try:
+                for label, snapshot in _snapshots(repo):
+                    yield from ((f"{name}{label}{file}", path) for file, path in _checkpoints(snapshot))
+            except (OSError, RunError):
+                continue
+
+    def find(self, word: str) -> Path | None:
+        name = HubName.read(word)
+        if name is None:
+            return None
+        repo = repo_folder(name.repo)
+        try:
+            snapshot = _snapshot(repo, name.revision or MAIN)
+            if snapshot is None:
+                return None
+            refuse_foreign_links(snapshot)
+            found = dict(_checkpoints(snapshot))
+        except OSError as error:
+            raise RunError(f"{repo} cannot be read: {error.strerror or error}.") from error
+        if name.file is not None:
+            file = snapshot / name.file
+            return file if file.exists() else None
+        if found and "" not in found:
+            choices = ", ".join(f"{word}{file}" for file in found)
+            raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
+        return found.get("")
+
+
+def _snapshots(repo: Path) -> Iterator[tuple[str, Path]]:
+    """("", snapshot) of the main branch, and ("@revision", snapshot) of every other one that is there."""
+    refs = {str(file.relative_to(repo / "refs")): _commit(file) for file in sorted((repo / "refs").rglob("*")) if file.is_file()}
+    held = {each.name: each for each in sorted((repo / "snapshots").iterdir())}
+    main = refs.pop(MAIN, None)
+    told = set()
+    for label, commit in (("", main), *((f"@{ref}", commit) for ref, commit in refs.items())):
+        if commit in held and commit not in told:
+            told.add(commit)
+            yield label, held[commit]
+    yield from ((f"@{commit[:SHORT]}", held[commit]) for commit in held if commit not in told and COMMIT.fullmatch(commit))
+
+
+def _snapshot(repo: Path, revision: str) -> Path | None:
+    """The snapshot of a branch, a tag or the beginning of a commit, if it is there."""
+    commit = _commit(repo / "refs" / revision)
+    if commit is None:
+        if not re.fullmatch(r"[0-9a-f]{7,40}", revision):
+            return None
+        try:
+            begun = [each.name for each in (repo / "snapshots").iterdir() if each.name.startswith(revision)]
+        except FileNotFoundError:
+            return None
+        commit = begun[0] if len(begun) == 1 else None
+    snapshot = repo / "snapshots" / commit if commit else None
+    return snapshot if snapshot is not None and snapshot.is_dir() else None
+
+
+def _commit(ref: Path) -> str | None:
+    """The commit that a ref holds."""
+    try:
+        with ref.open("rb") as file:
+            text = file.read(64).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    return text if COMMIT.fullmatch(text) else None
+
+
+def _checkpoints(snapshot: Path) -> list[tuple[str, Path]]:
+    """("", place) of a snapshot's checkpoint; where there are several GGUF files instead, ("/file", place) of each."""
+    if format_of(snapshot) is not None:
+        return [("", snapshot)]
+    files = [each for each in sorted(snapshot.rglob("*.gguf")) if not _LATER_PART.fullmatch(each.name)]
+    if len(files) == 1:
+        return [("", files[0])]
+    return [(f"/{each.relative_to(snapshot).as_posix()}", each) for each in files]
+
+
+def refuse_foreign_links(snapshot: Path) -> None:
+    """Raises `RunError` where a link of a snapshot leads anywhere but to a blob of its repository.
+
+    A blob may in turn be a link into the store that the cache shares between repositories, blobs/ beside them.
+    """
+    repo = snapshot.parent.parent
+    blobs, shared = (os.path.realpath(each / "blobs") for each in (repo, repo.parent))
+    for parent, folders, files in os.walk(snapshot):
+        for name in (*folders, *files):
+            entry = Path(parent) / name
+            if not entry.is_symlink():
+                continue
+            first = Path(os.path.normpath(entry.parent / os.readlink(entry)))
+            if os.path.realpath(first.parent) != blobs or not (_lies_in(first, blobs) or _lies_in(first, shared)):
+                raise RunError(f"{entry} is a link to {shown(os.readlink(entry))}, which is no blob of its repository; it is not followed.")
+
+
+def _lies_in(path: Path, place: str) -> bool:
+    return os.path.commonpath((os.path.realpath(path), place)) == place
