@@ -1,4 +1,4 @@
-"""`gencli checkpoints`: what checkpoints there are, what one is and costs, whether it is whole, and the same in another format."""
+"""`gencli checkpoints`: what checkpoints there are, what one is and costs, how one comes here, whether it is whole, and other formats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import click
 
 from gencli.errors import RunError, sized
-from gencli.option_types import Command, Group, Name, Number, OneOf
+from gencli.option_types import Command, Group, Name, Number, OneOf, Text
 from gencli.options import complete_checkpoints
 
 CHECKPOINT = Name(complete_checkpoints, files=True)
@@ -32,11 +32,18 @@ Examples:
   gencli checkpoints check
   gencli checkpoints check ./my-checkpoint && echo whole
 """
+PULL_EXAMPLES = """\b
+Examples:
+  gencli checkpoints pull HuggingFaceTB/SmolLM2-135M
+  gencli checkpoints pull owner/name@v1.0
+  gencli checkpoints pull owner/name-GGUF --file Q4_K_M
+  gencli generate --checkpoint "$(gencli checkpoints pull owner/name)" "Once upon a time"
+"""
 
 
 @click.group(cls=Group)
 def checkpoints() -> None:
-    """Models on this machine: list them, tell what one is and costs, check and convert it."""
+    """Models on this machine: list them, fetch one, tell what it is and costs, check and convert it."""
 
 
 @checkpoints.command("list", cls=Command, epilog=LIST_EXAMPLES)
@@ -44,7 +51,8 @@ def checkpoints() -> None:
 def list_checkpoints(form: str) -> None:
     """Every checkpoint that has a name.
 
-    Yours come before the shipped ones.
+    Yours come before the shipped ones, then what lies in the hub's cache and among ollama's models; of two with one
+    name the second is shadowed.
     """
     from gencli.catalogue import listed
     from gencli.checkpoint_report import checkpoint_table
@@ -141,3 +149,29 @@ def convert(source: str, target: str, to: str, precision: str | None, force: boo
     finally:
         progress.clear()
     Output().write(f"{visible(target, on_one_line=True)}: {sized(size)}\n")
+
+
+@checkpoints.command("pull", cls=Command, epilog=PULL_EXAMPLES)
+@click.argument("name", metavar="OWNER/NAME[@REVISION]", type=Text())
+@click.option("--file", type=Text(), metavar="NAME", help="Of a repository of GGUF files, the one to fetch; a part of its name will do.")
+@click.option("--quiet", is_flag=True, help="No progress; only errors.")
+def pull_checkpoint(name: str, file: str | None, quiet: bool) -> None:
+    """Fetch a checkpoint from the hub, and print the name by which --checkpoint finds it.
+
+    Only what a run needs is fetched, into the cache that other programs share; a pull that was cut off goes on where it
+    ended. HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE are respected. No other command fetches anything.
+    """
+    from gencli.progress import Progress
+    from gencli.pulling import pull
+    from gencli.terminal import Messages, Output
+
+    messages, output = Messages(quiet), Output()
+    progress = Progress(messages)
+    try:
+        pulled = pull(name, file, lambda doing, done, total: progress.share(f"{doing} ({sized(total)})", done / max(1, total)))
+    finally:
+        progress.clear()
+    if messages.terminal and not quiet:
+        came = f"{sized(pulled.fetched)} fetched" if pulled.fetched else "all of it was there"
+        messages.line(f"{pulled.files} files, {came}; they lie in {pulled.path}")
+    output.write(pulled.name + "\n")
