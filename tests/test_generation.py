@@ -238,6 +238,7 @@ def test_logits_that_are_no_numbers_name_the_step(session):
         events_of(dataclasses.replace(session, model=Broken()))
 
 
+@pytest.mark.slow
 def test_the_draw_follows_the_final_probabilities(session):
     """Chi-square over 20,000 samples of one step; fixed seeds, so it cannot flicker.
 

@@ -86,6 +86,7 @@ def test_the_variable_names_the_default(run, monkeypatch, real_data):
     assert (facts["name"], facts["context"], facts["kv_heads"], facts["parameters"]) == ("stories260k", 512, 4, 260_032)
 
 
+@pytest.mark.slow
 def test_parameters_are_those_that_transformers_counts(run, tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,11 +102,21 @@ def test_signals_leave_text_and_trace_whole(shell, number, code):
 
 def test_a_signal_while_loading(shell):
     process = shell.popen(*ENDLESS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.3)
+    wait_until_caught(process, signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 143
     assert b"Traceback" not in err
+
+
+def wait_until_caught(process: subprocess.Popen[bytes], number: int) -> None:
+    """Until the process handles this signal: before, the interpreter is still starting and simply dies of it."""
+    status = Path(f"/proc/{process.pid}/status")
+    for _ in range(400):
+        time.sleep(0.05)
+        caught = re.search(r"^SigCgt:\s*(\w+)", status.read_text(), re.MULTILINE) if status.exists() else None
+        if caught is None or int(caught[1], 16) >> (number - 1) & 1:
+            return
 
 
 def test_a_signal_while_nobody_reads(shell):

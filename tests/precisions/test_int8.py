@@ -144,7 +144,7 @@ def test_it_needs_a_processor() -> None:
         Int8("cuda")
 
 
-@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("installed", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_extra_is_loaded_when_asked_for_and_may_be_absent(installed: bool, tmp_path: Path) -> None:
     if installed:
         pytest.importorskip("numba")

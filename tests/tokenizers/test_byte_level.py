@@ -37,6 +37,9 @@ def test_it_is_what_runs_these(pair):
     assert isinstance(pair.ours, ByteLevel)
 
 
+@pytest.mark.parametrize(
+    "pair", ["gpt2_pair", *(pytest.param(name, marks=pytest.mark.slow) for name in PAIRS if name != "gpt2_pair")], indirect=True
+)
 def test_ten_thousand_strings(pair):
     """Ordinary text, in which special-token text stays text, and text that may hold special tokens."""
     special = [*pair.ours.special, *(token.content for token in pair.oracle.get_added_tokens_decoder().values())]
