@@ -109,14 +109,21 @@ class Embedding:
         return x if self.scale == 1 else x * self.scale
 
 
+def _activated(linear: Linear, act: Linear, gated: bool) -> Linear | None:
+    """A compiled product and its activation at once; None where there is no such thing."""
+    at_once = getattr(linear, "activated", None)
+    return at_once(COMPILED[act], gated) if at_once and act in COMPILED else None
+
+
 class MLP:
     """Up, an activation, down."""
 
     def __init__(self, up: Linear, activation: Linear, down: Linear) -> None:
         self.up, self.activation, self.down = up, activation, down
+        self._hidden = _activated(up, activation, False) or (lambda x: activation(up(x)))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(x)))
+        return self.down(self._hidden(x))
 
     def compile_up(self, step: Step, norm: CompiledNorm) -> None:
         """The way up as an instruction of a step."""
@@ -132,10 +139,14 @@ class GatedMLP:
 
     def __init__(self, gate_up: Linear, activation: Linear, down: Linear) -> None:
         self.gate_up, self.activation, self.down = gate_up, activation, down
+        self._hidden = _activated(gate_up, activation, True) or self._one_by_one
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self.down(self._hidden(x))
+
+    def _one_by_one(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(self.activation(gate).mul_(up))
+        return self.activation(gate).mul_(up)
 
     def compile_up(self, step: Step, norm: CompiledNorm) -> None:
         """The way up as an instruction of a step."""

@@ -208,21 +208,31 @@ def _scratch(size: int) -> Tensor:
 
 
 class Product:
-    """x (N, inputs) float32 -> (N, outputs) float32: one instruction by itself, or `many` where that is faster at many rows."""
+    """x (N, inputs) float32 -> (N, outputs) float32: one instruction by itself, or `many` where that is faster at many rows.
 
-    def __init__(self, held: Weights, many: Callable[[Tensor], Tensor] | None = None) -> None:
+    The outputs are activated; of a `gated` product the first half is, and multiplied with the second.
+    """
+
+    def __init__(
+        self, held: Weights, many: Callable[[Tensor], Tensor] | None = None, activation: str = "none", gated: bool = False
+    ) -> None:
         self.held, self._many = held, many
-        self._table = Table(held.kind, [multiply(held)])
+        self._outputs = held.outputs // 2 if gated else held.outputs
+        self._table = Table(held.kind, [multiply(held, activation=activation, gated=gated)])
+
+    def activated(self, activation: str, gated: bool) -> Product | None:
+        """The same weights with an activation; None where many rows go another way."""
+        return Product(self.held, None, activation, gated) if self._many is None else None
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._many is not None and len(x) > MANY_ROWS:
             return self._many(x)
         x = x.contiguous()
-        result = x.new_empty(len(x), self.held.outputs)
+        result = x.new_empty(len(x), self._outputs)
         few = x.numel() * self.held.outputs < WORTH_THREADS
         with running:
             slots = self._table.slots[0]
-            slots[[at.X, at.X_STRIDE, at.RESULT, at.RESULT_STRIDE]] = x.data_ptr(), x.shape[1], result.data_ptr(), self.held.outputs
+            slots[[at.X, at.X_STRIDE, at.RESULT, at.RESULT_STRIDE]] = x.data_ptr(), x.shape[1], result.data_ptr(), self._outputs
             self._table.run(len(x), threads=1 if few else None)
         return result
 
