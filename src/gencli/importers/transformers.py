@@ -142,13 +142,9 @@ def _ids(value: Any, key: str) -> list[int]:
     return value
 
 
-def _bans(ids: list[int], key: str, origin: str) -> list[Wish]:
-    entries = tuple((each, -float("inf")) for each in dict.fromkeys(ids))
-    return [Wish("logit_bias", {"": entries}, key, origin)] if entries else []
-
-
 def _suppress_tokens(key: str, config: Mapping[str, Any], origin: str, lost: Callable[[str], object]) -> list[Wish]:
-    return _bans(_ids(config[key], key), key, origin)
+    entries = tuple((each, -float("inf")) for each in dict.fromkeys(_ids(config[key], key)))
+    return [Wish("logit_bias", {"": entries}, key, origin)] if entries else []
 
 
 def _bad_words(key: str, config: Mapping[str, Any], origin: str, lost: Callable[[str], object]) -> list[Wish]:
@@ -159,8 +155,17 @@ def _bad_words(key: str, config: Mapping[str, Any], origin: str, lost: Callable[
     ends = config.get("eos_token_id")
     spared = set(_ids(ends if isinstance(ends, list) else [ends], "eos_token_id")) if ends is not None else set()
     if several := sum(len(each) > 1 for each in sequences):
-        lost(f"{key}: {several} of its words are several tokens long, which gencli does not ban as sequences of tokens.")
-    return _bans([each[0] for each in sequences if len(each) == 1 and each[0] not in spared], key, origin)
+        lost(
+            f"{key}: {several} of its words are several tokens long; transformers bans the last token of such a word where the others "
+            "stand, gencli bans its text, however it is cut into tokens, and goes back to where it began."
+        )
+    banned: dict[int | tuple[int, ...], None] = {}
+    for each in sequences:
+        if len(each) > 1:
+            banned[tuple(each)] = None
+        elif each and each[0] not in spared:
+            banned[each[0]] = None
+    return [Wish("banned_words", {"": tuple(banned)}, key, origin)] if banned else []
 
 
 def _sequence_bias(key: str, config: Mapping[str, Any], origin: str, lost: Callable[[str], object]) -> list[Wish]:

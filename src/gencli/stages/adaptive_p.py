@@ -28,7 +28,7 @@ class AdaptiveP:
     """
 
     place: ClassVar[float] = 150
-    source: ClassVar[str] = "MrJackSpade and ddh0, adaptive-p, llama.cpp"
+    source: ClassVar[str] = "MrJackSpade and ddh0 2025, adaptive-p (llama.cpp pull request 17927)"
 
     target: float = knob(
         "float", 0.0, "Probability to favour: 0.3 to 0.5 creative, 0.6 to 0.8 steady; 0 is off.", neutral=0.0, low=0.0, high=1.0

@@ -27,7 +27,7 @@ class DynamicTemperature:
     """
 
     place: ClassVar[float] = 51
-    source: ClassVar[str] = "kalomaze 2023, dynamic temperature (llama.cpp pull request 4972)"
+    source: ClassVar[str] = "kalomaze 2023, dynamic temperature (koboldcpp pull requests 464 and 600; llama.cpp pull request 4972)"
 
     range: float = knob("float", 0.0, "How far the temperature goes to either side; 0 is off.", neutral=0.0, low=0.0, high=100.0)
     temperature: float = knob("float", 1.0, "The middle of the range; what would fall below 0 is 0.", low=0.0, high=100.0)

@@ -26,7 +26,7 @@ class Smoothing:
     """
 
     place: ClassVar[float] = 52
-    source: ClassVar[str] = "kalomaze 2024, quadratic sampling (text-generation-webui pull request 5403)"
+    source: ClassVar[str] = "kalomaze 2024, quadratic sampling (text-generation-webui pull requests 5403 and, with the curve, 5551)"
 
     factor: float = knob("float", 0.0, "How steep the bend is: 0.2 to 0.5 are usual; 0 is off.", neutral=0.0, low=0.0, high=100.0)
     curve: float = knob("float", 1.0, "How much of the bend is cubic: 1 nothing of it, 3 all.", low=1.0, high=10.0)
