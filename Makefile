@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## the whole test suite (without the slow proofs)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not peers"
 
 slow: $(VENV)/.dev ## the longer proofs that `make test` leaves out
-	$(BIN)/python -m pytest -m "slow and not peers"
+	$(BIN)/python -m pytest -n 2 -m "slow and not peers"
 
 peers: $(VENV)/.peers ## compare with llama.cpp, which is built first: some six minutes
 	$(BIN)/python -m pytest -m peers
