@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,7 @@ class HubServer(ThreadingHTTPServer):
         self.change: Callable[[dict[str, Any]], dict[str, Any]] = lambda entry: entry
         self.answer: Callable[[_Handler], bool] = lambda handler: False
         self.ranges = True
+        self.pause = 0.0  # seconds before an answer
 
     @property
     def url(self) -> str:
@@ -60,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append((self.command, urlsplit(self.path).path, dict(self.headers)))
+        time.sleep(self.server.pause)
         if self.server.answer(self):
             return
         path = unquote(urlsplit(self.path).path)

@@ -79,6 +79,8 @@ def _memory(checkpoint: Checkpoint, positions: int) -> dict[str, Any]:
 
 def has_chat_template(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint says how a conversation is written for it."""
+    if checkpoint.vocabulary is not None:
+        return bool(checkpoint.vocabulary.chat_template)
     folder = checkpoint.tokenizer_files
     if any((folder / name).exists() for name in TEMPLATES):
         return True

@@ -59,6 +59,7 @@ def pull(word: str, file: str | None = None, told: Told = lambda *_: None) -> Pu
         raise RunError("HF_HUB_OFFLINE is set, so nothing is fetched; unset it to pull.")
     from huggingface_hub import constants
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # the hub is asked for files, and told nothing else
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what it would warn of, we say in a sentence
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     with told_plainly(asked.repo, endpoint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 
@@ -11,6 +12,8 @@ import pytest
 from gencli.commands.checkpoints import checkpoints
 from gencli.description import licence
 from gencli.errors import RunError, UsageError
+from hub_server import serving
+from streams import terminal
 
 
 @pytest.fixture
@@ -170,6 +173,62 @@ def test_convert_writes_a_file_that_check_finds_whole(run, fable, tmp_path):
         run("convert", "fable-9m", "fable.gguf", "--to", "gguf")
     assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 17.6 MB\n"
     assert (tmp_path / "back" / "model.safetensors").read_bytes()[-64:] == (fable / "model.safetensors").read_bytes()[-64:]
+
+
+def test_a_gguf_file_is_found_by_the_names_that_ollama_and_the_hub_give_it(run, fable, tmp_path, monkeypatch):
+    shutil.copytree(fable, tmp_path / "story")
+    settings = json.loads((tmp_path / "story" / "config.json").read_text())
+    (tmp_path / "story" / "config.json").write_text(json.dumps({**settings, "license": "mit"}))
+    run("convert", "./story", "story.gguf", "--to", "gguf")
+    blob = tmp_path / "models" / "blobs" / f"sha256-{'ab' * 32}"
+    manifest = tmp_path / "models" / "manifests" / "registry.ollama.ai" / "library" / "story" / "latest"
+    snapshot = tmp_path / "hub" / "models--owner--story-GGUF" / "snapshots" / ("1" * 40)
+    for folder in (blob.parent, manifest.parent, snapshot, snapshot.parents[1] / "refs"):
+        folder.mkdir(parents=True)
+    (tmp_path / "story.gguf").rename(blob)  # without an ending, as ollama keeps it
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{'ab' * 32}"}
+    manifest.write_text(json.dumps({"layers": [layer]}))
+    os.link(blob, snapshot / "story.gguf")
+    (snapshot.parents[1] / "refs" / "main").write_text("1" * 40)
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name, store in {"story:latest": "ollama", "owner/story-GGUF": "hub"}.items():
+        facts = info(run, name)
+        assert (facts["name"], facts["from"], facts["licence"]) == (name, store, "mit")
+        assert facts["chat_template"] is info(run)["chat_template"]
+    assert [line.split()[:2] for line in run("list").splitlines()[1:]] == [
+        ["fable-9m", "(default)"],
+        ["owner/story-GGUF", "hub"],
+        ["story:latest", "ollama"],
+    ]
+    assert greedy("story") == greedy("owner/story-GGUF") == greedy("fable-9m")
+
+
+def greedy(name):
+    from gencli import Preset, load, run
+    from gencli.events import Token
+
+    preset = Preset.load("greedy").with_default("max_new_tokens", 8)
+    return [event.id for event in run(load(name), "Once upon a time", preset) if isinstance(event, Token)]
+
+
+def test_pull_prints_the_name_and_a_person_sees_how_far_it_is(run, fable, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("TERM", "xterm")
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.repos["owner/name"] = {name: (fable / name).read_bytes() for name in ("config.json", "model.safetensors")}
+        hub.pause = 0.35  # before each answer: long enough for a bar
+        with terminal(2, columns=90) as screen:
+            assert run("pull", "owner/name") == "owner/name\n"
+            seen = screen.read()
+        hub.pause = 0
+        assert re.search(r"\r(fetching|checking) model.safetensors \([\d.]+ MB\) █+[^\r]* \d+ %", seen)
+        assert f"fetched; they lie in {tmp_path}/hub/models--owner--name/snapshots/" in seen
+        assert info(run, "owner/name")["from"] == "hub"
+        with pytest.raises(UsageError, match="has no owner/other"):
+            run("pull", "owner/other")
 
 
 def test_check_ends_with_the_name_of_a_damaged_tensor(run, fable, tmp_path):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gencli.catalogue import find_checkpoint
 from gencli.errors import RunError, UsageError
+from gencli.formats import open_checkpoint
 from gencli.stores.hub import Hub, HubName, folder
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -164,6 +167,18 @@ def test_a_blob_may_lie_in_the_caches_shared_store_and_nowhere_else(cache, tmp_p
     (tmp_path / "elsewhere").write_bytes(b"{}")
     with pytest.raises(RunError, match="no blob of its repository"):
         Hub().find("owner/name")
+
+
+def test_a_checkpoint_whose_blobs_are_shared_opens(cache, fable):
+    """As huggingface_hub has laid out what it fetched by Xet since 2.4: snapshot -> the repository's blob -> the shared one."""
+    snapshot = put(cache, "owner/name", ONE, *(file.name for file in fable.iterdir()))
+    for number, file in enumerate(fable.iterdir()):
+        blob, shared = (snapshot / file.name).resolve(), cache / "blobs" / "ab" / f"{number}"
+        shared.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, shared)
+        blob.unlink()
+        blob.symlink_to(os.path.relpath(shared, blob.parent))
+    assert open_checkpoint(find_checkpoint("owner/name")).bytes == (fable / "model.safetensors").stat().st_size
 
 
 def test_a_cache_of_copies_is_read_too(cache):

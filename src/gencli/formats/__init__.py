@@ -142,13 +142,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def check_links(folder: Path) -> None:
     """Refuse symbolic links that lead out of a checkpoint's folder, where a person did not put what is read.
 
-    In the hub's cache, snapshots/REVISION links to files in blobs/ of the same repository; those are meant.
+    In the hub's cache, snapshots/REVISION links to files in blobs/ of the same repository, and those to
+    files that repositories share, in blobs/ beside them; those are meant.
     """
     root = Path(os.path.realpath(folder))
+    places = {root}
     if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
-        root = root.parent.parent
+        repo = root.parent.parent
+        places = {repo, repo.parent / "blobs"}
     for entry in sorted(folder.iterdir()):
-        if entry.is_symlink() and root not in Path(os.path.realpath(entry)).parents:
+        if entry.is_symlink() and places.isdisjoint(Path(os.path.realpath(entry)).parents):
             raise RunError(f"{entry} is a link that leads out of its folder, and is not followed; put the file itself there.")
 
 

@@ -47,6 +47,8 @@ def config_of(file: GGUFFile, metadata: Metadata, architecture: Architecture) ->
             config[key] = f"blk.0.{stem}.bias" in file.tensors
     for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
         config[f"{name}_token_id"] = metadata.whole(f"tokenizer.ggml.{key}_token_id")  # None too: defaults are of other vocabularies
+    if (licence := metadata.text("general.license")) is not None:
+        config["license"] = licence
     if architecture.model_type != "gpt2":
         config |= rotary_settings(file, metadata, config)
     if metadata.word in GEMMA_27B:

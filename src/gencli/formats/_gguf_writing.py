@@ -183,6 +183,7 @@ def settings_of(checkpoint: Checkpoint, architecture: Architecture, kind: str) -
         "general.file_type": FILE_TYPES[kind],
         "general.quantization_version": QUANTISATION_VERSION,
         f"{word}.vocab_size": int(config["vocab_size"]),
+        **({"general.license": licence} if isinstance(licence := config.get("license"), str) else {}),
     }
     for name, value in architecture.fixed.items():
         if config.get(name, value) != value:
