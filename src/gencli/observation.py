@@ -198,7 +198,9 @@ def observe(
     candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines.items())
     recorded = {}
     if memory is not None and detail.logits:
-        recorded = {"logits": _recorded(passed, row, raw, likeliest, np.concatenate([shown, memory.ids, list(vocabulary.end_ids)]).astype(np.int64))}
+        recorded = {
+            "logits": _recorded(passed, row, raw, likeliest, np.concatenate([shown, memory.ids, list(vocabulary.end_ids)]).astype(np.int64))
+        }
     return {
         "logprob": min(0.0, lines[drawn][-1]),
         "raw_logprob": min(0.0, lines[drawn][0]),

@@ -26,7 +26,7 @@ from gencli.unrecorded import ROUNDING, Record
 
 @dataclass(frozen=True)
 class Outcome:
-    """`sure` are the tokens certainly in play, one row (None: nothing is claimed); `others` (vocabulary,) those that may be (None: there are none).
+    """`sure` are the tokens certainly in play, one row (None: nothing is claimed); `others` (vocabulary,) masks those that may be (None: none).
 
     None of the others has a logit above `highest`; `low` and `high` are the least and the greatest logsumexp that
     they may have together.
@@ -143,7 +143,7 @@ def _scale(now: Outcome, sure: Candidates, others: Tensor, stage: Stage, memorie
 
 def _few(mass: float, power: float) -> float:
     """What tokens hold that held `mass` times the likeliest, as few as possible, when each is raised to a power."""
-    return math.floor(mass) + (mass - math.floor(mass)) ** power
+    return math.floor(mass) + math.pow(mass - math.floor(mass), power)
 
 
 def _rank(now: Outcome, sure: Candidates, others: Tensor, stage: Stage, memories: Sequence[Memory]) -> Outcome:

@@ -118,7 +118,9 @@ class _Plan:
         self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
         self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
         # what such a stage notes is known only where probabilities are
-        self.listens = any(hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages)
+        self.listens = any(
+            hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages
+        )
 
     def text(self, token_id: int) -> str | None:
         """A token's text, as far as it is known."""

@@ -173,12 +173,13 @@ class Stage(Protocol):
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.
 
-    `reads` promises what decides about a token, so that a replay can follow the stage where not all logits were
-    recorded; of a stage without it nothing is claimed there. Of a token's new logit: "scale", the old one times
-    a positive number, the same for all tokens and always; "token", the old one, its id, the memory and the largest of all, and a
-    larger one never ends up lower; "name", the same without that order, and only named tokens change. "rank" says that the stage only removes
-    tokens, and the larger a token's logit and the fewer come before it (likelier ones, or as likely with a lower id), the
-    sooner it stays; of the others only the sum of all weights counts, and a growing sum never changes its mind twice. What a stage that reads "token" notes follows from the drawn ids alone.
+    `reads` promises what decides about a token, so that a replay can follow the stage where not all logits were recorded;
+    of a stage without it nothing is claimed there. A token's new logit follows, for "scale", from the old one, times a positive
+    number, the same for all tokens and always; for "token", from the old one, its id, the memory and the largest of
+    all, and a larger one never ends up lower; for "name" it is the same without that order, and only named tokens change.
+    "rank" says that the stage only removes tokens, and that the larger a token's logit and the fewer come before it (likelier ones, or
+    as likely with a lower id), the sooner it stays; of all behind it only the sum of their weights counts, and while
+    that grows, the answer changes once at most. What a stage that reads "token" notes follows from the drawn ids alone.
     """
 
     place: ClassVar[float]
