@@ -26,7 +26,7 @@ from gencli.unrecorded import ROUNDING, Record
 
 @dataclass(frozen=True)
 class Outcome:
-    """`sure` are the tokens certainly in play, one row (None: nothing is claimed); `others` (vocabulary,) masks those that may be (None: none).
+    """`sure` are the tokens certainly in play, one row (None: nothing is claimed); `others` (vocabulary,) those that may be (None: none).
 
     None of the others has a logit above `highest`; `low` and `high` are the least and the greatest logsumexp that
     they may have together.
