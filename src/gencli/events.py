@@ -68,7 +68,7 @@ class Logits:
     """In a trace: what a step can be decided from once more, without the model.
 
     `ids` (little-endian int32, ascending) are the tokens that survived the pipeline, those already seen,
-    those listed and the 256 likeliest under the raw model; empty where every token of the vocabulary, which
+    those that end the text, those listed and the 256 likeliest under the raw model; empty where every token of the vocabulary, which
     has `size` of them, is recorded. `raw` and `final` (little-endian float32) are their logits before the
     first stage and after the last one, -inf where a token was removed; `final` is empty where no stage
     changed anything. `log_total` is the logsumexp of all

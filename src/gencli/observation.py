@@ -53,13 +53,10 @@ class _View:
     `mean` is the mean logit and `raw_mean` the mean raw logit under this point's distribution: entropy and KL follow from them.
     """
 
-    def __init__(
-        self, candidates: Candidates, row: int, probs: NDArray[Any] | None, before: _View | None = None, raw: _View | None = None
-    ) -> None:
-        """`probs` (n,) are the probabilities, where they were computed already."""
-        self.logits = _array(candidates.logits[row])
-        self.ids = None if candidates.ids is None else _array(candidates.ids[row])
-        self.probs = probs
+    def __init__(self, candidates: Candidates, row: int, before: _View | None = None, raw: _View | None = None) -> None:
+        self.logits = _row(candidates.logits, row)
+        self.ids = None if candidates.ids is None else _row(candidates.ids, row)
+        self.probs: NDArray[Any] | None = None
         self.raw_mass: float = 1.0 if before is None else before.raw_mass
         if before is None or raw is None or not self._follow(before, raw):
             self._sum(raw)
@@ -81,8 +78,8 @@ class _View:
                 self.raw_mass = float(np.exp(raw_logits - raw.log_total).sum(dtype=np.float64))
 
     def _normalise(self) -> None:
-        if self.probs is not None or len(self.logits) > SMALL:
-            self.probs = torch.from_numpy(self.logits).softmax(0).numpy() if self.probs is None else self.probs
+        if len(self.logits) > SMALL:
+            self.probs = torch.from_numpy(self.logits).softmax(0).numpy()
             some = int(self.probs[:SMALL].argmax())  # any token whose probability is no tiny number tells the normaliser
             if self.probs[some] < UNSURE:
                 some = int(self.probs.argmax())
@@ -93,22 +90,20 @@ class _View:
             weights = np.exp(logits - peak)
             total = float(weights.sum())
             self.probs, self.log_total = weights / total, peak + math.log(total)
-        with np.errstate(invalid="ignore"):
-            self.mean = float(self.probs @ self.logits)
+        self.mean = float(self.probs @ self.logits)
 
     def _follow(self, before: _View, raw: _View) -> bool:
         """The means from those of the point before, where the stage changed few logits and removed none; answers whether it did."""
-        if self.probs is not None or self.ids is not None or before.ids is not None or raw.ids is not None:
+        if self.ids is not None or before.ids is not None or raw.ids is not None or _many(self.logits, before.logits):
             return False
         changed = np.flatnonzero(self.logits != before.logits)
         if len(changed) > len(self.logits) // FEW:
             return False
         then, now, start = np.array([before.logits[changed], self.logits[changed], raw.logits[changed]], dtype=np.float64)
-        with np.errstate(over="ignore"):  # a logit that was raised without measure is summed anew below
-            old, new = np.exp(then - before.log_total), np.exp(now - before.log_total)
+        old, new = np.exp(then - before.log_total), np.exp(now - before.log_total)
         total = 1.0 + float(new.sum() - old.sum())
         if not 1 / FEW < total < FEW or not now.min(initial=0) > -math.inf:
-            return False  # what is left over from large numbers is their rounding
+            return False  # a logit may be raised without measure, and what is left over from large numbers is their rounding
         self.kept, self.log_total = before.kept, before.log_total + math.log(total)
         self.mean = (before.mean + float(new @ now - old @ then)) / total
         self.raw_mean = (before.raw_mean + float((new - old) @ start)) / total
@@ -144,21 +139,6 @@ class _View:
         return 1 + int(np.count_nonzero(self.logits > logit))
 
 
-def _large(passed: Sequence[Candidates], row: int) -> dict[int, NDArray[Any]]:
-    """By their place, the probabilities (n,) of those points that have to be summed over a large vocabulary.
-
-    They are computed together, since torch's threads share rows, and no numbers of one row.
-    """
-    rows: dict[int, Tensor] = {}
-    for at, point in enumerate(passed):
-        if point.ids is not None or point.width <= SMALL:
-            break
-        if at == 0 or (point is not passed[at - 1] and _many(_array(point.logits[row]), _array(passed[at - 1].logits[row]))):
-            rows[at] = point.logits[row]
-    probs = torch.stack(list(rows.values())).softmax(1) if rows else torch.empty(0)
-    return dict(zip(rows, _array(probs), strict=True))
-
-
 def _many(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Whether two points seem to differ in many logits."""
     some = one[::SAMPLED] != other[::SAMPLED]
@@ -179,16 +159,8 @@ def observe(
     `passed` holds the candidates before the first stage and after each one; `memory` is this row's,
     and is asked for where `detail` wants logits.
     """
-    large = _large(passed, row)
-    raw = _View(passed[0], row, large.get(0))
-    views, reports = [raw], []
-    for at, name in enumerate(pipeline.names):
-        same = passed[at + 1] is passed[at]
-        view = views[-1] if same else _View(passed[at + 1], row, large.get(at + 1), views[-1], raw)
-        # both sums carry rounding: where nothing went, nothing was removed
-        removed = max(0.0, views[-1].raw_mass - view.raw_mass) if view.kept < views[-1].kept else 0.0
-        reports.append(StageReport(name, at, view.kept, removed, view.entropy, view.kl))
-        views.append(view)
+    with np.errstate(invalid="ignore", over="ignore"):  # where a token is removed or raised without measure
+        raw, views, reports = _seen(passed, row, pipeline)
     likeliest = raw.likeliest(_wanted(detail))
     shown = likeliest[: detail.candidates]
     if drawn not in shown:
@@ -198,7 +170,9 @@ def observe(
     candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines.items())
     recorded = {}
     if memory is not None and detail.logits:
-        recorded = {"logits": _recorded(passed, row, raw, likeliest, np.append(shown, memory.ids))}
+        recorded = {
+            "logits": _recorded(passed, row, raw, likeliest, np.concatenate([shown, memory.ids, list(vocabulary.end_ids)]).astype(np.int64))
+        }
     return {
         "logprob": min(0.0, lines[drawn][-1]),
         "raw_logprob": min(0.0, lines[drawn][0]),
@@ -206,9 +180,23 @@ def observe(
         "entropy": views[-1].entropy,
         "raw_entropy": raw.entropy,
         "candidates": candidates,
-        "stages": tuple(reports),
+        "stages": reports,
         **recorded,
     }
+
+
+def _seen(passed: Sequence[Candidates], row: int, pipeline: Pipeline) -> tuple[_View, list[_View], tuple[StageReport, ...]]:
+    """The first point, all of them, and what each stage did."""
+    raw = _View(passed[0], row)
+    views, reports = [raw], []
+    for at, name in enumerate(pipeline.names):
+        same = passed[at + 1] is passed[at]
+        view = views[-1] if same else _View(passed[at + 1], row, views[-1], raw)
+        # both sums carry rounding: where nothing went, nothing was removed
+        removed = max(0.0, views[-1].raw_mass - view.raw_mass) if view.kept < views[-1].kept else 0.0
+        reports.append(StageReport(name, at, view.kept, removed, view.entropy, view.kl))
+        views.append(view)
+    return raw, views, tuple(reports)
 
 
 def _wanted(detail: Detail) -> int | None:
@@ -220,16 +208,16 @@ def _wanted(detail: Detail) -> int | None:
 
 def _recorded(passed: Sequence[Candidates], row: int, view: _View, likeliest: NDArray[Any], known: NDArray[Any]) -> Logits:
     """What a replay needs of this row: the logits of the survivors, of the likeliest and of the `known` ids."""
-    raw, final, same = _array(passed[0].logits[row]), passed[-1], passed[-1] is passed[0]
-    ended = _array(final.logits[row])
+    raw, final, same = _row(passed[0].logits, row), passed[-1], passed[-1] is passed[0]
+    ended = _row(final.logits, row)
     kept = ended > -math.inf
-    left = np.flatnonzero(kept) if final.ids is None else _array(final.ids[row])[kept]
+    left = np.flatnonzero(kept) if final.ids is None else _row(final.ids, row)[kept]
     every = left
     if len(left) < len(raw):
         every = np.sort(np.concatenate([left, likeliest[:RECORDED], known]))
         every = every[np.append(True, every[1:] != every[:-1])]
     if len(every) > len(raw) // 2:  # all logits alone are no longer than half of them with their ids
-        return Logits(len(raw), b"", _packed(raw), b"" if same else _packed(_array(final.spread(len(raw))[row])), view.log_total, None)
+        return Logits(len(raw), b"", _packed(raw), b"" if same else _packed(_row(final.spread(len(raw)), row)), view.log_total, None)
     survived = np.full(len(every), -math.inf, dtype=np.float32)
     survived[every.searchsorted(left)] = ended[kept]
     highest = _highest(raw, every, likeliest[RECORDED:])
@@ -257,9 +245,10 @@ def _packed(values: NDArray[Any]) -> bytes:
     return values.astype("<f4", copy=False).tobytes()
 
 
-def _array(values: Tensor) -> NDArray[Any]:
-    """The same numbers for numpy, whose small operations cost a fraction of torch's."""
-    return values.numpy() if values.device.type == "cpu" else values.cpu().numpy()
+def _row(values: Tensor, row: int) -> NDArray[Any]:
+    """One row for numpy, whose small operations cost a fraction of torch's."""
+    found: NDArray[Any] = values.numpy()[row] if values.device.type == "cpu" else values[row].cpu().numpy()
+    return found
 
 
 def _candidate(

@@ -1,15 +1,17 @@
 """What may be in play at the end of a recorded step under another pipeline, as far as the record tells. Knows no trace and no seed.
 
-Where the record does not hold every token, the pipeline is run on completions of it at the extremes. They
-bound what a pipeline leaves as long as unrecorded tokens meet only stages that read a token by itself, and then
-others that read ranks or sums and remove all of them. Where they meet anything else, nothing is claimed.
+Where the record does not hold every token, each stage is followed in bounds: which tokens are certainly in
+play, with their logits; which others may be; what each of those has at most, and all of them together at least and at most.
+What a stage does to such bounds follows from what it says that it `reads`. Of one that says nothing, nothing is claimed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -18,174 +20,205 @@ from gencli.candidates import Candidates
 from gencli.drawing import draw
 from gencli.memory import Memory
 from gencli.pipeline import Pipeline
-from gencli.stages import Stage
-from gencli.unrecorded import Record
+from gencli.stages import Stage, changes
+from gencli.unrecorded import ROUNDING, Record
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`ids` (m,) ascending and `weights` (m,) float64 of the recorded tokens that may be in play, `sure` (m,) those that are.
+    """`sure` are the tokens certainly in play, one row (None: nothing is claimed); `others` (vocabulary,) those that may be (None: none).
 
-    `rest` is the least and the most weight that the others may have together. `likely` (m,) are the tokens
-    in play where the others have least; `final` is what is left where nothing is open. `known` is False
-    where nothing is claimed.
+    None of the others has a logit above `highest`; `low` and `high` are the least and the greatest logsumexp that
+    they may have together.
     """
 
-    ids: Tensor
-    weights: Tensor
-    sure: Tensor
-    likely: Tensor
-    rest: tuple[float, float] = (0.0, 0.0)
-    final: Candidates | None = None
-    known: bool = True
+    sure: Candidates | None
+    others: Tensor | None = None
+    highest: float = -math.inf
+    low: float = -math.inf
+    high: float = -math.inf
 
     @classmethod
-    def exact(cls, final: Candidates) -> Outcome:
-        """What is left where every token is recorded."""
-        ids, probs = final.token_ids()[0], final.probs()[0].double()
-        kept = probs > 0
-        order = ids[kept].argsort()
-        everywhere = torch.ones(int(kept.sum()), dtype=torch.bool)
-        return cls(ids[kept][order], probs[kept][order], everywhere, everywhere, final=final)
+    def begun(cls, record: Record) -> Outcome:
+        """What is in play before the first stage."""
+        if record.ids is None or record.highest is None:
+            return cls(record.example)
+        low, high = record.rest_total
+        kept = record.raw > -torch.inf
+        others = torch.ones(record.size, dtype=torch.bool).index_fill(0, record.ids, False)
+        return cls(Candidates(record.raw[kept][None], record.ids[kept][None]), others, record.highest, low, high)
 
     @property
-    def example(self) -> Candidates | None:
-        """What is left where the others have least; None where that is nothing."""
-        ids = self.ids[self.likely]
-        return self.final or (Candidates(self.weights[self.likely].log().float()[None], ids[None]) if len(ids) else None)
+    def exact(self) -> bool:
+        """Whether `sure` is all that is in play."""
+        return self.others is None and self.sure is not None
 
     def unclaimed(self) -> Outcome:
-        """The same tokens, with no claim about them."""
-        return Outcome(self.ids, self.weights, self.sure, self.likely, (0.0, math.inf), known=False)
+        """The same step, with no claim about it."""
+        return Outcome(None)
 
     def prob(self, token_id: int | None) -> tuple[float, float]:
-        """The lowest and the highest probability of a recorded token."""
+        """The lowest and the highest probability of a token."""
         if token_id is None:
             return 0.0, 0.0
-        if not self.known:
+        if self.sure is None:
             return 0.0, 1.0
-        at = (self.ids == token_id).nonzero()[:, 0]
-        if not len(at):
+        logit, total = self.sure.logit(0, token_id), float(self.sure.log_total)
+        if logit > -math.inf:
+            return math.exp(logit - _plus(total, self.high)), math.exp(logit - _plus(total, self.low))
+        if self.others is None or not bool(self.others[token_id]):
             return 0.0, 0.0
-        weight, sure = float(self.weights[at[0]]), bool(self.sure[at[0]])
-        least = self._sum(self.sure) + (0.0 if sure else weight) + self.rest[0]
-        return (weight / (self._sum() + self.rest[1]) if sure else 0.0), min(1.0, weight / least)
+        most = min(self.highest, self.high)
+        return 0.0, math.exp(most - _plus(total, most))
 
     @property
     def unrecorded(self) -> float:
-        """The highest probability that tokens without recorded logits may have together."""
-        if not self.known:
-            return 1.0
-        least = self._sum(self.sure)
-        return 0.0 if self.rest[1] == 0 else self.rest[1] / (least + self.rest[1])
+        """The highest probability that the others may have together."""
+        return 1.0 if self.sure is None else math.exp(self.high - _plus(float(self.sure.log_total), self.high))
 
     def drawn(self, number: float, step: int) -> tuple[int | None, bool]:
         """The token that this number in [0, 1) draws if none of the others is in play, and whether it is drawn whatever they are.
 
         The others may stand, by their ids, all before a token or all behind it.
         """
-        if self.final is not None:
-            return draw(self.final, [number], step)[0], self.known
-        ids, sums = self.ids[self.likely], self.weights[self.likely].cumsum(0)
-        if not len(ids):
+        if self.sure is None:
             return None, False
-        total, most = float(sums[-1]), self.rest[1]
-        token = int(ids[self._at(sums, number * total)])
-        if not self.known or not bool(self.sure.all()):
-            return token, False
-        low, high = number * total - most * (1 - number), number * (total + most)
-        return token, low >= 0 and high < total and self._at(sums, low) == self._at(sums, high)
-
-    @staticmethod
-    def _at(sums: Tensor, point: float) -> int:
-        return min(int(torch.searchsorted(sums, point, right=True)), len(sums) - 1)
-
-    def _sum(self, chosen: Tensor | None = None) -> float:
-        return float((self.weights if chosen is None else self.weights[chosen]).sum())
+        token = draw(self.sure, [number], step)[0]
+        if self.others is None:
+            return token, True
+        ids, sums = self.sure.token_ids()[0], self.sure.probs()[0].cumsum(0)
+        at = int((ids == token).nonzero()[0])
+        before, with_it = (float(sums[at - 1]) if at else 0.0), float(sums[at])
+        most = math.exp(self.high - float(self.sure.log_total))  # times what the sure ones hold
+        rounding = ROUNDING * (1 + most)
+        return token, before + rounding <= number - most * (1 - number) and number * (1 + most) <= with_it - rounding
 
 
 def outcome(record: Record, pipeline: Pipeline, memories: Sequence[Memory]) -> Outcome:
     """What `pipeline` leaves of a recorded step after what `memories`, of one row, hold."""
-    rest = record.rest
-    flat = pipeline.traced(record.example, memories)
-    if not len(rest):
-        return Outcome.exact(flat[-1])
-    special, raised = _treated_by_id(pipeline.stages, flat, rest, record.size)
-    holdings = (None, True, False) if bool(special.any()) else (None,)
-    passed = [pipeline.traced(record.completed(special, few, held), memories) for held in holdings for few in (True, False)]
-    recorded = torch.ones(record.size, dtype=torch.bool).index_fill(0, rest, False)
-    points = [[_World.of(world[at], recorded) for world in passed] for at in range(len(pipeline.stages) + 1)]
-    ends = points[-1]
-    if _claimed(pipeline.stages, points, raised):
-        if _settled(ends) and not any(world.others for world in ends):
-            return Outcome.exact(ends[0].left)
-        return _together(ends, rest[special])
-    return _together(ends, rest[special]).unclaimed()
+    return reduce(lambda now, stage: _after(now, stage, memories), pipeline.stages, Outcome.begun(record))
 
 
-@dataclass(frozen=True)
-class _World:
-    """What is `left` of one completion: `kept` (vocabulary,) are the recorded tokens, `others` whether any other one is among it."""
-
-    left: Candidates
-    kept: Tensor
-    others: bool
-
-    @classmethod
-    def of(cls, left: Candidates, recorded: Tensor) -> _World:
-        alive = left.token_ids()[0][left.logits[0] > -torch.inf]
-        mine = recorded[alive]
-        return cls(left, torch.zeros_like(recorded).index_fill(0, alive[mine], True), not bool(mine.all()))
+def _after(now: Outcome, stage: Stage, memories: Sequence[Memory]) -> Outcome:
+    if now.sure is None or not changes(stage):
+        return now
+    if now.others is None:
+        return Outcome(stage(now.sure, memories))
+    rule = RULES.get(getattr(stage, "reads", ""))
+    return rule(now, now.sure, now.others, stage, memories) if rule else now.unclaimed()
 
 
-def _claimed(stages: Sequence[Stage], points: Sequence[Sequence[_World]], raised: bool) -> bool:
-    """Whether the extremes at the first of the points stay extremes to the last; `raised` unrecorded tokens are some that got a bias."""
-    loose = False  # a cut may have left more or less of the others than at both extremes
-    for stage, before, after in zip(stages, points, points[1:], strict=False):
-        if all(one.left is other.left for one, other in zip(before, after, strict=True)):
-            continue
-        reads = getattr(stage, "reads", None)
-        if not any(world.others for world in before):
-            if not _settled(before):
-                return False
-        elif reads == "rank" or (reads == "sum" and not loose and not raised):
-            loose = loose or any(world.others for world in after)
-        elif reads != "token":
-            return False
-    return not loose or not any(world.others for world in points[-1])
+def _token(now: Outcome, sure: Candidates, others: Tensor, stage: Stage, memories: Sequence[Memory]) -> Outcome:
+    """Each token by itself: a logit that was at most `highest` ends at most where `highest` itself does."""
+    if float(sure.peak) < now.highest:  # then the largest logit of all is not known, and a stage may look at it
+        return now.unclaimed()
+    # those that it treats by their id alone, or all of them: at one of two places it shows
+    starts = [_whole(sure, others, now.highest - gap) for gap in (0.0, 1.0)]
+    ends = [stage(start, memories).spread(len(others))[0] for start in starts]
+    changed = others & ((ends[0] != starts[0].logits[0]) | (ends[1] != starts[1].logits[0]))
+    left, moved = others & (ends[0] > -torch.inf), ends[0][changed & (ends[0] > -torch.inf)].double()
+    if len(moved) and getattr(stage, "reads", "") == "name":
+        return now.unclaimed()
+    count, as_before = int(changed.sum()), bool((left & ~changed).any())
+    return _settled(
+        _at(ends[0], sure.token_ids()[0]),
+        left,
+        float(ends[0][left].amax()) if bool(left.any()) else -math.inf,
+        _plus(now.low, math.log(count) + now.highest, -1) if count else now.low,
+        _plus(now.high if as_before else -math.inf, float(moved.logsumexp(0)) if len(moved) else -math.inf),
+    )
 
 
-def _settled(worlds: Sequence[_World]) -> bool:
-    """Whether the same recorded tokens are left everywhere."""
-    return all(torch.equal(world.kept, worlds[0].kept) for world in worlds)
+def _scale(now: Outcome, sure: Candidates, others: Tensor, stage: Stage, memories: Sequence[Memory]) -> Outcome:
+    """All logits times one number: what the others hold then lies between few as likely as possible and all equally likely."""
+    step = stage(Candidates(torch.tensor([[0.0, 1.0]], dtype=torch.float64)), memories).logits[0]
+    power, count = float(step[1] - step[0]), int(others.sum())
+    ended = stage(_whole(sure, others, now.highest), memories).logits[0]
+    highest = float(ended[others].amax())
+    least, most = (min(math.exp(total - now.highest), count) for total in (now.low, now.high))  # times the likeliest
+    few, equal = _few(least if power < 1 else most, power), count * ((most if power < 1 else least) / count) ** power
+    low, high = (few, equal) if power < 1 else (equal, few)
+    return _settled(_at(ended, sure.token_ids()[0]), others, highest, highest + _log(low), highest + _log(high))
 
 
-def _treated_by_id(stages: Sequence[Stage], points: Sequence[Candidates], rest: Tensor, size: int) -> tuple[Tensor, bool]:
-    """A mask (n,) of the `rest` (n,), equally likely at first, that stages set apart, and whether one of them leaves some of those."""
-    apart, raised = torch.zeros(len(rest), dtype=torch.bool), False
-    for stage, one, other in zip(stages, points, points[1:], strict=False):
-        if one is other or getattr(stage, "reads", None) != "token":
-            continue  # what others read treats equals equally, but for ties
-        before, after = one.spread(size)[0][rest], other.spread(size)[0][rest]
-        alive = before > -torch.inf
-        change = after - before
-        different = alive & (change != change[alive].median()) if bool(alive.any()) else alive
-        apart |= different
-        raised = raised or bool((after[different] > -torch.inf).any())
-    return apart & bool((~apart).any()), raised
+def _few(mass: float, power: float) -> float:
+    """What tokens hold that held `mass` times the likeliest, as few as possible, when each is raised to a power."""
+    return math.floor(mass) + math.pow(mass - math.floor(mass), power)
 
 
-def _together(worlds: Sequence[_World], special: Tensor) -> Outcome:
-    """One outcome from all extremes."""
-    every = torch.stack([world.kept for world in worlds])
-    some, all_of_them = every.any(0), every.all(0)
-    logits = torch.stack([world.left.spread(len(some))[0].double() for world in worlds])
-    ids = some.nonzero()[:, 0]
-    known = logits[:, ids].amax(0)
-    peak = float(known.max()) if len(ids) else float(logits.max())
-    weights = (logits - peak).exp().where(~some, 0.0)  # of the others, in each world
-    apart = weights[:, special].sum(1)
-    others = weights.sum(1) - apart
-    rest = float(others.min() + apart.min()), float(others.max() + apart.max())
-    likely = worlds[int((others + apart).argmin())].kept
-    return Outcome(ids, (known - peak).exp(), all_of_them[ids], likely[ids], rest)
+def _rank(now: Outcome, sure: Candidates, others: Tensor, stage: Stage, memories: Sequence[Memory]) -> Outcome:
+    """A cut: certain where it is the same for the least and the greatest total, of tokens that none of the others comes before."""
+    logits, ids = sure.logits[0], sure.token_ids()[0]
+    above = logits > now.highest
+    cuts = [_cut(sure, now.highest, total, stage, memories) for total in _rounded(now, float(sure.log_total), int(others.sum()))]
+    kept, some = cuts[0][1] & cuts[1][1], cuts[0][1] | cuts[1][1]
+    gone = bool((above & ~some).any()) or not (cuts[0][0] or cuts[1][0])  # all that none of the others comes before, and so they
+    maybe = (above & some & ~kept) | (torch.zeros_like(above) if gone else ~above)
+    if not bool((above & kept).any()):
+        return now.unclaimed()
+    left = (torch.zeros_like(others) if gone else others).index_fill(0, ids[maybe], True)
+    held = float(logits[maybe].double().logsumexp(0)) if bool(maybe.any()) else -math.inf
+    highest, high = (-math.inf, -math.inf) if gone else (now.highest, now.high)
+    ended = Candidates(logits[above & kept][None], ids[above & kept][None])
+    return _settled(ended, left, max([highest, *logits[maybe].tolist()]), -math.inf, _plus(high, held))
+
+
+def _rounded(now: Outcome, total: float, count: int) -> tuple[float, float]:
+    """The least and the greatest total of the others, float32's sums in mind."""
+    error = math.log(ROUNDING) + _plus(total, now.high)
+    return _plus(now.low, error, -1), min(_plus(now.high, error), now.highest + math.log(count))
+
+
+def _cut(sure: Candidates, highest: float, total: float, stage: Stage, memories: Sequence[Memory]) -> tuple[bool, Tensor]:
+    """Whether a stage may leave any of some other tokens with that `total`, and a mask of the `sure` ones that it leaves.
+
+    Of the others, the first comes before all that may be, and is as likely as any.
+    """
+    first = torch.tensor([highest] if total >= highest else [])
+    before = torch.cat([first, _alike(highest, _plus(total, highest, -1) if len(first) else total)])
+    count, ids = len(before), sure.token_ids()
+    left = stage(Candidates(torch.cat([before[None], sure.logits], 1), torch.cat([torch.arange(count)[None], ids + count], 1)), memories)
+    alive = left.token_ids()[0][left.logits[0] > -torch.inf]
+    return not len(first) or bool((alive == 0).any()), torch.isin(ids[0] + count, alive)
+
+
+def _alike(highest: float, total: float) -> Tensor:
+    """(n,) logits, equal and at most `highest`, that hold a total."""
+    if total == -math.inf:
+        return torch.empty(0)
+    count = max(1, math.ceil(math.exp(total - highest)))
+    return torch.full((count,), min(highest, total - math.log(count)))
+
+
+# what a stage `reads` -> what it makes of bounds
+RULES: Mapping[str, Callable[[Outcome, Candidates, Tensor, Stage, Sequence[Memory]], Outcome]] = MappingProxyType(
+    {"token": _token, "name": _token, "scale": _scale, "rank": _rank}
+)
+
+
+def _settled(sure: Candidates, others: Tensor, highest: float, low: float, high: float) -> Outcome:
+    if not sure.width:
+        return Outcome(None)
+    return Outcome(sure, others, min(highest, high), min(low, high), high) if bool(others.any()) else Outcome(sure)
+
+
+def _whole(sure: Candidates, others: Tensor, logit: float) -> Candidates:
+    """The whole vocabulary, with that logit for all others and nothing for what is gone."""
+    logits = torch.full((len(others),), -torch.inf).masked_fill(others, logit)
+    return Candidates(logits.index_copy(0, sure.token_ids()[0], sure.logits[0])[None])
+
+
+def _at(logits: Tensor, ids: Tensor) -> Candidates:
+    """Those of the tokens that have a logit."""
+    kept = logits[ids] > -torch.inf
+    return Candidates(logits[ids][kept][None], ids[kept][None])
+
+
+def _plus(one: float, other: float, sign: int = 1) -> float:
+    """The log of exp(one) + exp(other), or of what is left of their difference."""
+    top = max(one, other)
+    return top if top == -math.inf else top + _log(math.exp(one - top) + sign * math.exp(other - top))
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf

@@ -15,6 +15,7 @@ from gencli.memory import DRAW, Memory
 from gencli.outcomes import Outcome, outcome
 from gencli.pipeline import Pipeline
 from gencli.preset import Preset
+from gencli.stages import changes
 from gencli.trace import Trace
 from gencli.unrecorded import Record
 from gencli.vocabulary import Vocabulary
@@ -22,7 +23,6 @@ from gencli.vocabulary import Vocabulary
 LARGEST_SEED = 2**63 - 1
 LARGEST_ID = 2**31 - 1
 MOST_SAMPLES = 1 << 16
-NOTICED = 1e-7  # of probability: a smaller difference between worlds is rounding
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,10 @@ class _Plan:
         count = len(self.recorded.stages)
         self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
         self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
-        self.listens = any(hasattr(stage, "drawn") for stage in self.pipeline.stages)
+        # what such a stage notes is known only where probabilities are
+        self.listens = any(
+            hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages
+        )
 
     def text(self, token_id: int) -> str | None:
         """A token's text, as far as it is known."""
@@ -174,11 +177,9 @@ class _Walk:
         now = self._outcome_of(record, token.step)
         token_id, certain = now.drawn(self.memory.uniform(), self.memory.step)
         recorded_prob = now.prob(token.id)
-        if plan.listens and recorded_prob[1] - recorded_prob[0] > NOTICED:
+        if plan.listens and not now.exact:
             self.certain = False  # from here on the stages may have noted something else
-        if plan.listens and not plan.goes_on:
-            plan.pipeline(record.example, [self.memory])  # so that stages note this step, and no completion at the extremes
-        plan.pipeline.drawn(now.example or record.survivors, [token.id], [self.memory])
+        plan.pipeline.drawn(now.sure or record.survivors, [token.id], [self.memory])
         self.memory.append(token.id)
         return Replayed(
             sample=self.sample,
@@ -231,7 +232,7 @@ class _Walk:
     def _outcome(self, record: Record) -> Outcome:
         """Everything that may be in play at the end of this step, as far as the record tells."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
-            return Outcome.exact(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors))
+            return Outcome(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors))
         return outcome(record, self.plan.pipeline, [self.memory])
 
     def _tosses(self, record: Record) -> bool:

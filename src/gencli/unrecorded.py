@@ -1,9 +1,4 @@
-"""What a trace recorded of a step's logits, and what the rest of them can be at the extremes. Knows no stage and no event but `Logits`.
-
-The rest is n tokens, none of them likelier than `highest`, which together hold what the log total leaves
-over: at one extreme as few tokens as possible, all of them as likely as `highest`, at the other all of
-them equally likely. Some of them may be set apart, and then hold as much of it as they can, or nothing.
-"""
+"""What a trace recorded of a step's logits, and between what bounds the rest of them lie. Knows no stage and no event but `Logits`."""
 
 from __future__ import annotations
 
@@ -19,7 +14,6 @@ from gencli.events import Logits
 
 LARGEST_VOCABULARY = 1 << 22  # tokens; no tokenizer comes near
 ROUNDING = 3e-6  # of the whole probability: what float32 sums leave uncertain
-FAR_BELOW = 30.0  # nats: a token so far below the others weighs nothing
 
 
 @dataclass(frozen=True)
@@ -72,59 +66,22 @@ class Record:
         return Candidates(self.final[kept][None], ids[kept][None])
 
     @property
-    def rest(self) -> Tensor:
-        """(n,) the ids of tokens that were not recorded and that may have any mass, ascending."""
-        known = torch.zeros(self.size, dtype=torch.bool)
-        if self.ids is None or self.highest is None:
-            return known.nonzero()[:, 0]
-        return (~known.index_fill(0, self.ids, True)).nonzero()[:, 0]
-
-    @property
     def example(self) -> Candidates:
         """A whole vocabulary that fits the record: where it is not all recorded, the rest is equally likely."""
         if self.ids is None:
             return Candidates(self.raw[None])
-        count = self.size - len(self.ids)
-        level = -math.inf if self.highest is None else self._mass(count) - math.log(count)
+        level = -math.inf if self.highest is None else self.rest_total[1] - math.log(self.size - len(self.ids))
         return Candidates(self.raw.new_full((self.size,), level).index_copy(0, self.ids, self.raw)[None])
 
-    def completed(self, special: Tensor, few: bool, special_few: bool | None) -> Candidates:
-        """A whole vocabulary that fits the record: the `rest` is as `few` tokens as possible, or all equally likely.
-
-        Those of it in the mask `special` (n,) hold as much as they can, in the same two ways, or nothing (None).
-        """
+    @property
+    def rest_total(self) -> tuple[float, float]:
+        """The least and the greatest logsumexp of all that was not recorded; one of them is as likely as `highest`, none likelier."""
         assert self.ids is not None
         assert self.highest is not None
-        rest = self.rest
-        mass = math.exp(self._mass(len(rest)) - self.highest)  # in units of the likeliest
-        inside = min(mass, float(special.sum())) if special_few is not None else 0.0
-        nothing = self.highest + math.log(mass / len(rest)) - FAR_BELOW
-        values = torch.empty(len(rest), dtype=torch.float64)
-        values[~special] = self._shared(mass - inside, int((~special).sum()), few, nothing)
-        values[special] = self._shared(inside, int(special.sum()), bool(special_few), nothing)
-        whole = self.raw.new_empty(self.size)
-        whole[self.ids] = self.raw
-        whole[rest] = values.float()
-        return Candidates(whole[None])
-
-    def _shared(self, mass: float, count: int, few: bool, nothing: float) -> Tensor:
-        """(count,) logits that hold `mass` times the likeliest, descending from it: as few as possible, or the others equally likely."""
-        assert self.highest is not None
-        values = torch.full((count,), nothing, dtype=torch.float64)
-        number = min(count, int(mass + 1e-9) if few else min(1, int(mass + 1e-9)))
-        values[:number] = self.highest
-        left = mass - number
-        others = min(1, count - number) if few else count - number
-        if others and left > 0:
-            values[number : number + others] = max(nothing, self.highest + math.log(min(1.0, left / others)))
-        return values
-
-    def _mass(self, count: int) -> float:
-        """The log of what the rest holds, on the scale of the logits; never less than its likeliest token."""
-        assert self.highest is not None
         share = -math.expm1(float(self.raw.double().logsumexp(0)) - self.log_total)
-        mass = self.log_total + math.log(max(share, 0.0) + ROUNDING)
-        return min(max(mass, self.highest), self.highest + math.log(count))
+        low, high = (self.log_total + math.log(max(share + error, 1e-300)) for error in (-ROUNDING, ROUNDING))
+        most = self.highest + math.log(self.size - len(self.ids))
+        return min(max(low, self.highest), most), min(max(high, self.highest), most)
 
 
 def _unpacked(data: bytes, kind: str) -> np.ndarray:

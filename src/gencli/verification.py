@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from gencli.loading import Session
 from gencli.memory import Memory
 from gencli.observation import Detail
 from gencli.replay import check_start, recorded_preset
+from gencli.stopping import DEFAULT_NEW_TOKENS
 from gencli.trace import Trace, begun
 from gencli.unrecorded import Record
 
@@ -69,16 +70,22 @@ class Verification:
         return None
 
 
-def verify_trace(session: Session, trace: Trace | Iterable[Event], tolerance: float = TOLERANCE) -> Verification:
+def verify_trace(
+    session: Session,
+    trace: Trace | Iterable[Event],
+    tolerance: float = TOLERANCE,
+    told: Callable[[int, int], object] = lambda done, most: None,
+) -> Verification:
     """Run the recorded run again with this session, hash its checkpoint anew, and compare.
 
-    Raises `RunError` for a trace that cannot be run again.
+    `told` hears how many tokens were compared, and how many the run may have had
+    at most. Raises `RunError` for a trace that cannot be run again.
     """
     recorded = _Recorded(trace.events if isinstance(trace, Trace) else trace)
     check_start(recorded.started)
     fingerprint = Fingerprint(checkpoint_files(session.path), anew=True)
     try:
-        same, parted, largest = _compare(_again(session, recorded.started), recorded, tolerance)
+        same, parted, largest = _compare(_again(session, recorded.started), recorded, tolerance, told)
     except BaseException as error:
         fingerprint.cancel()
         if isinstance(error, UsageError):  # asked for by the trace, not by whoever verifies it
@@ -92,10 +99,13 @@ def verify_trace(session: Session, trace: Trace | Iterable[Event], tolerance: fl
     return Verification(tokens, same, first, largest, tolerance, *sums)
 
 
-def _compare(again: Iterable[Event], recorded: _Recorded, tolerance: float) -> tuple[int, list[Parting], float]:
+def _compare(
+    again: Iterable[Event], recorded: _Recorded, tolerance: float, told: Callable[[int, int], object]
+) -> tuple[int, list[Parting], float]:
     """How many tokens are the same, where samples part, and the largest difference of a probability."""
     started = recorded.started
     going = {number: Memory((), started.seed, number) for number in range(started.first_sample, started.first_sample + started.samples)}
+    most = started.samples * recorded_preset(started).get("max_new_tokens", DEFAULT_NEW_TOKENS)
     same, largest = 0, 0.0
     parted: list[Parting] = []
     for now in again:
@@ -108,6 +118,7 @@ def _compare(again: Iterable[Event], recorded: _Recorded, tolerance: float) -> t
             del going[now.sample]
         elif then.id == now.id and then.step == now.step:
             same, largest = same + 1, max(largest, _distance(then, now))
+            told(same, max(most, same))
             going[now.sample].append(now.id)
         else:
             largest = max(largest, *_logit_distances(then, now))  # what was drawn differs, what it was drawn from may not

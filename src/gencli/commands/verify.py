@@ -36,6 +36,7 @@ own_options = all_of(
         default=DEFAULT_TOLERANCE,
     ),
     option("--format", SECTION, OneOf("text", "json"), "How to write it. [default: text]", "form", default="text"),
+    option("--quiet", SECTION, None, "No progress on stderr.", short="-q"),
 )
 
 
@@ -44,7 +45,7 @@ own_options = all_of(
 @own_options
 @model_options
 @click.pass_context
-def verify(context: click.Context, /, trace: str, form: str, tolerance: float, **params: Any) -> None:
+def verify(context: click.Context, /, trace: str, form: str, tolerance: float, quiet: bool, **params: Any) -> None:
     """Run the run of a trace again and compare: tokens, probabilities, and the checkpoint's files, hashed anew.
 
     TRACE is what `gencli generate --trace` wrote, or - for stdin. Checkpoint, precision and device are the recorded ones unless
@@ -52,16 +53,22 @@ def verify(context: click.Context, /, trace: str, form: str, tolerance: float, *
     """
     from itertools import chain
 
+    from gencli.progress import Progress
     from gencli.request import trace_from
     from gencli.terminal import Messages, Output
     from gencli.trace import begun, trace_events
 
-    messages, output = Messages(), Output()
+    messages, output = Messages(quiet), Output()
     started, events = begun(trace_events(trace_from(trace), messages.warning))
-    session = _loaded(context, started)
-    from gencli.verification import verify_trace
+    progress = Progress(messages)
+    try:
+        progress("loading the model")
+        session = _loaded(context, started)
+        from gencli.verification import verify_trace
 
-    found = verify_trace(session, chain([started], events), tolerance)
+        found = verify_trace(session, chain([started], events), tolerance, lambda done, most: progress.share("verifying", done, most))
+    finally:
+        progress.clear()
     output.write(_json(found) if form == "json" else _text(found, session.name))
     if found.difference is not None:
         raise RunError(found.difference)

@@ -147,6 +147,11 @@ def knobs(stage: type[Stage] | Stage) -> tuple[Knob, ...]:
     return tuple(Knob(name=field.name, **field.metadata) for field in dataclasses.fields(stage) if field.metadata)  # type: ignore[arg-type]
 
 
+def changes(stage: Stage) -> bool:
+    """Whether the stage may change anything: none of its knobs is neutral."""
+    return not any(each.neutral is not None and getattr(stage, each.name) == each.neutral for each in knobs(stage))
+
+
 @runtime_checkable
 class Stage(Protocol):
     """What every stage offers.
@@ -168,9 +173,13 @@ class Stage(Protocol):
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.
 
-    `reads` says what decides about a token, if it is no more than this: "token", its own logit and id, and what
-    came before; "rank", its place from the top, or how far it is from the top; "sum", that and what sums of
-    probabilities from the top are. A replay claims nothing of other stages where tokens were not recorded.
+    `reads` promises what decides about a token, so that a replay can follow the stage where not all logits were recorded;
+    of a stage without it nothing is claimed there. A token's new logit follows, for "scale", from the old one, times a positive
+    number, the same for all tokens and always; for "token", from the old one, its id, the memory and the largest of
+    all, and a larger one never ends up lower; for "name" it is the same without that order, and only named tokens change.
+    "rank" says that the stage only removes tokens, and that the larger a token's logit and the fewer come before it (likelier ones, or
+    as likely with a lower id), the sooner it stays; of all behind it only the sum of their weights counts, and while
+    that grows, the answer changes once at most. What a stage that reads "token" notes follows from the drawn ids alone.
     """
 
     place: ClassVar[float]

@@ -20,7 +20,7 @@ class EpsilonCutoff:
 
     place: ClassVar[float] = 85
     source: ClassVar[str] = "Hewitt, Manning and Liang 2022, Truncation Sampling as Language Model Desmoothing (arXiv:2210.15191)"
-    reads: ClassVar[str] = "sum"
+    reads: ClassVar[str] = "rank"
 
     epsilon: float = knob(
         "float",

@@ -24,6 +24,7 @@ class LengthDecay:
 
     place: ClassVar[float] = 31
     source: ClassVar[str] = "transformers, ExponentialDecayLengthPenalty"
+    reads: ClassVar[str] = "name"
 
     factor: float = knob(
         "float", 1.0, "Above 1 lets the text end sooner, below 1 later: 1.01 to 1.1 are usual; 1 is off.", neutral=1.0, low=0.01, high=100.0

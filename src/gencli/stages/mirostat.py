@@ -40,6 +40,10 @@ class Mirostat:
     learning_rate: float = knob("float", 0.1, "How fast the limit follows.", low=0.0, high=1.0, open="low")
     slot: int = 0
 
+    @property
+    def reads(self) -> str:
+        return "rank" if self.version == 2 else ""
+
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.target == 0 or candidates.width == 1:
             return candidates

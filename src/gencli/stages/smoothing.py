@@ -31,6 +31,10 @@ class Smoothing:
     factor: float = knob("float", 0.0, "How steep the bend is: 0.2 to 0.5 are usual; 0 is off.", neutral=0.0, low=0.0, high=100.0)
     curve: float = knob("float", 1.0, "How much of the bend is cubic: 1 nothing of it, 3 all.", low=1.0, high=10.0)
 
+    @property
+    def reads(self) -> str:
+        return "token" if self.curve <= 3 else ""  # beyond, a smaller logit may end up larger
+
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.factor == 0:
             return candidates

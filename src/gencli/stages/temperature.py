@@ -21,11 +21,14 @@ class Temperature:
 
     place: ClassVar[float] = 50
     source: ClassVar[str] = "Ackley, Hinton and Sejnowski 1985, A learning algorithm for Boltzmann machines"
-    reads: ClassVar[str] = "token"
 
     temperature: float = knob(
         "float", 1.0, "Below 1 sharpens, above 1 flattens, 0 always takes the likeliest.", neutral=1.0, low=0.0, high=100.0
     )
+
+    @property
+    def reads(self) -> str:
+        return "scale" if self.temperature else "rank"
 
     def __call__(self, candidates: Candidates, memories: Sequence[Memory]) -> Candidates:
         if self.temperature == 0:

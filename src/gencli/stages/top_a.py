@@ -20,7 +20,7 @@ class TopA:
 
     place: ClassVar[float] = 81  # the standard place: after min_p, as `gencli stages` shows
     source: ClassVar[str] = "BlinkDL, RWKV-LM"
-    reads: ClassVar[str] = "sum"
+    reads: ClassVar[str] = "rank"
 
     a: float = knob("float", 0.0, "Share of the highest probability, squared; 0 keeps all.", neutral=0.0, low=0.0, high=1.0)
 

@@ -31,7 +31,7 @@ class TopP:
 
     place: ClassVar[float] = 70
     source: ClassVar[str] = "Holtzman et al. 2020, The Curious Case of Neural Text Degeneration (arXiv:1904.09751)"
-    reads: ClassVar[str] = "sum"
+    reads: ClassVar[str] = "rank"
 
     p: float = knob("float", 1.0, "Share of the probability that stays in play; 1 keeps all.", neutral=1.0, low=0.0, high=1.0, open="low")
 
