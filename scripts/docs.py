@@ -2,6 +2,7 @@
 
 <!-- generated: help generate -->  ...  <!-- end -->     from the code; CI compares
 <!-- recorded: gencli ... -->      ...  <!-- end -->     the output of a real run; `--record` runs it again
+<!-- recorded: python -->          ...  <!-- end -->     what the Python block above prints, run behind the page's earlier ones
 """
 
 from __future__ import annotations
@@ -180,6 +181,17 @@ def output(command: str) -> str:
     return fenced(f"$ {command}\n{text}" + (f"\n[exit code {done.returncode}]" if done.returncode else ""), "console")
 
 
+def output_of_python(page: str) -> str:
+    """What the last Python block of a page prints; those before it run first, as the cells of a notebook do."""
+    cells = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    code = "import contextlib, io, json, sys\n*before, last = json.load(sys.stdin)\nspace = {}\n"
+    code += "with contextlib.redirect_stdout(io.StringIO()):\n    for cell in before:\n        exec(cell, space)\nexec(last, space)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=json.dumps(cells), capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        sys.exit(f"the Python block does not run:\n{cells[-1]}\n{done.stderr}")
+    return fenced(done.stdout)
+
+
 GENERATORS: dict[str, Callable[..., str]] = {
     "help": help_of,
     "stage": stage_page,
@@ -198,8 +210,10 @@ def renewed(text: str, record: bool) -> str:
 
     def region(match: re.Match[str]) -> str:
         opening, kind, what, old, closing = match.groups()
-        if kind == "recorded":
-            new = output(what) if record or not old.strip() else old
+        if kind == "recorded" and (old.strip() and not record):
+            new = old
+        elif kind == "recorded":
+            new = output_of_python(match.string[: match.start()]) if what == "python" else output(what)
         elif what.startswith("output "):
             new = output(what.removeprefix("output "))
         else:

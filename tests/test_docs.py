@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import io
 import re
 import shlex
 import subprocess
 import sys
 import textwrap
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -69,6 +71,20 @@ def test_the_python_page_runs() -> None:
     failed, tried = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
     assert tried > 20
     assert failed == 0
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_investigations_run() -> None:
+    """As a notebook runs them; their figures are not compared, for they change with the checkpoint."""
+    text = (ROOT / "docs" / "investigations.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert text.count("<!-- recorded: python -->") == len(cells) == 4
+    space: dict[str, object] = {}
+    for cell in cells:
+        out = io.StringIO()
+        with redirect_stdout(out):
+            exec(cell, space)
+        assert out.getvalue().strip()
 
 
 def test_the_stage_that_contributing_adds_is_one() -> None:

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gencli.cli import gencli
 from gencli.errors import UsageError
 from gencli.option_types import Command, Group
 from gencli.options import checkpoint_option, flag_of, model_options, pipeline_options, prompt_options, run_options, settings_from
@@ -81,6 +82,28 @@ def test_every_option_reads_its_variable():
         if isinstance(parameter, click.Option):
             flag = next(word for word in parameter.opts if word.startswith("--"))
             assert parameter.envvar == "GENCLI_" + flag[2:].upper().replace("-", "_")
+
+
+def every_command(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that call it."""
+    if not isinstance(command, click.Group):
+        return [(words, command)]
+    context = click.Context(command)
+    return [each for name in command.list_commands(context) for each in every_command(command.get_command(context, name), (*words, name))]
+
+
+def test_the_variable_of_a_flag_is_the_same_for_all_commands(monkeypatch, capfd):
+    found = [(words, each) for words, command in every_command(gencli) for each in command.params if isinstance(each, click.Option)]
+    assert len({words for words, _ in found}) > 10
+    for words, each in found:
+        flag = next(word for word in each.opts if word.startswith("--"))
+        assert each.envvar == "GENCLI_" + flag[2:].upper().replace("-", "_"), words
+    monkeypatch.setenv("GENCLI_FORMAT", "json")
+    gencli.main(["stages", "top_k"], standalone_mode=False)
+    assert capfd.readouterr().out.startswith("[")
+    monkeypatch.setenv("GENCLI_FORMAT", "jsonl")
+    with pytest.raises(UsageError, match=r"there is no value of GENCLI_FORMAT 'jsonl'.*Choices: json, table"):
+        gencli.main(["stages", "top_k"], standalone_mode=False)
 
 
 def test_flags_become_values_with_origins():

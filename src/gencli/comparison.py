@@ -137,7 +137,7 @@ def compare(
         )
     options = options or Options(samples=8)
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
-    options = replace(options, seed=secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed)
+    options = replace(options, seed=secrets.randbelow(LARGEST_SEED + 1) if options.seed is None else options.seed)
     written = []
     for place, each in enumerate(settings):
         tell(place / (len(settings) + 1), each.name)

@@ -80,7 +80,7 @@ def survey(
         raise UsageError("a survey needs at least one setting.")
     options = options or Options(samples=100)
     prompt = Prompt.of(prompt) if isinstance(prompt, str) else prompt
-    options = replace(options, seed=secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed)
+    options = replace(options, seed=secrets.randbelow(LARGEST_SEED + 1) if options.seed is None else options.seed)
     measured = []
     for place, each in enumerate(settings):
 

@@ -113,7 +113,7 @@ def _plan(session: Session, prompt: str | Prompt | Sequence[int], preset: Preset
     prompt_ids, room = fitting_ids(session, prompt, options.overflow)
     text = prompt.text if isinstance(prompt, Prompt) else decode(vocabulary, prompt_ids, special=True)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
-    seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed
+    seed = secrets.randbelow(LARGEST_SEED + 1) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie in 0 .. {LARGEST_SEED}, not {seed}.")
     limits = Limits(

@@ -72,7 +72,7 @@ def inspect(
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
     if steps > 1 and isinstance(along, str):
         pipeline.forward_only("steps that are inspected only go on", "give their --text, or see them with `gencli generate --bars each`")
-    memory = Memory(prompt_ids, secrets.randbelow(LARGEST_SEED) if seed is None else seed)
+    memory = Memory(prompt_ids, secrets.randbelow(LARGEST_SEED + 1) if seed is None else seed)
     detokeniser = Detokeniser(vocabulary, at_start=not prompt.text)
     decoder = session.decoder()
     logits = decoder.prefill(prompt_ids)

@@ -151,8 +151,19 @@ class Option(click.Option):
         self.section = section
 
 
+def variable_of(flag: str) -> str:
+    """The environment variable that stands for a flag: --top-k -> GENCLI_TOP_K."""
+    return "GENCLI_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
 class Command(click.Command):
-    """A command whose help lists its own options first, then the shared ones section by section."""
+    """A command whose help lists its own options first, then the shared ones section by section; every option has its variable."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for each in self.params:
+            if isinstance(each, click.Option) and each.envvar is None:
+                each.envvar = variable_of(next(flag for flag in each.opts if flag.startswith("--")))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}

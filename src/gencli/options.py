@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamType, StageList, Text, spoken
+from gencli.option_types import KnobValue, Name, Number, OneOf, Option, ParamType, StageList, Text, spoken, variable_of
 from gencli.preset import Value
 from gencli.registry import find, names
 from gencli.settings import ENVIRONMENT, Given
@@ -43,10 +43,9 @@ def option(
 
     `name` is the parameter's where the flag's own will not do, `short` a second spelling (-o), `also` further ones.
     """
-    variable = "GENCLI_" + flag.removeprefix("--").replace("-", "_").upper()
     attributes |= {"is_flag": True} if type is None else {"type": type}
     spellings = [each for each in (flag, *also, short, name) if each]
-    return click.option(*spellings, cls=Option, section=section, help=help, envvar=variable, **attributes)
+    return click.option(*spellings, cls=Option, section=section, help=help, envvar=variable_of(flag), **attributes)
 
 
 def all_of(*decorators: Decorator[Any]) -> Decorator[Any]:

@@ -87,8 +87,8 @@ def save(path: Path, text: str, *, force: bool) -> None:
     The user's own folder is made where it is missing. Raises `UsageError` where the file is there,
     `RunError` where it cannot be written.
     """
-    path = Path(os.path.realpath(path)) if force else path  # what a link leads to, not the link
     try:
+        path = Path(os.path.realpath(path)) if force else path  # what a link leads to, not the link
         if path.parent == user_folder():
             path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", dir=path.parent)
