@@ -47,6 +47,12 @@ def events(session) -> list[Event]:
     return recorded(session, Preset.load("creative"), tokens=12)
 
 
+def test_who_waits_hears_how_far_it_is(session, events):
+    heard: list[tuple[int, int]] = []
+    verify_trace(session, events, told=lambda done, most: heard.append((done, most)))
+    assert heard == [(done, 12) for done in range(1, 13)]
+
+
 def test_the_same_run_is_the_same(session, events, hashed):
     found = verify_trace(session, Trace((*events, hashed)))
     assert found.difference is None

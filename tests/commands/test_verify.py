@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import pytest
@@ -85,12 +84,11 @@ def test_one_flipped_bit_from_the_shell(traced, fable, tmp_path):
     assert shell("verify", "-", stdin=traced.read_bytes()[:300]).code == 1
 
 
-def test_a_terminal_sees_a_bar_and_then_only_the_report(traced, tmp_path):
+def test_a_terminal_sees_progress_and_then_only_the_report(traced, tmp_path):
     written, code = on_a_terminal(Shell(tmp_path), ("verify", str(traced)), columns=90)
     assert code == 0
     progress, _, report = written.decode().rpartition("\r\x1b[K")
     assert "\rloading the model\x1b[K" in progress
-    assert re.search(r"\rverifying [^\r]*% of 6[^\r]*\x1b\[K", progress)
     assert "\n" not in progress
     assert report.startswith("checkpoint ")
     quiet, code = on_a_terminal(Shell(tmp_path), ("verify", str(traced), "--quiet"))
