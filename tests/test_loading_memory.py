@@ -21,9 +21,19 @@ from pathlib import Path
 from gencli import loading
 loading.WORTH_COMPILING = 1 << 60  # the compiler's own memory is not a matter of loading
 session = loading.session_from(Path(sys.argv[1]), precision=sys.argv[2])
-with open("/proc/self/status") as status:
-    print(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1])
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+code, library = 0, False
+for line in Path("/proc/self/smaps").read_text().splitlines():
+    what, *rest = line.split()
+    if not what.endswith(":"):
+        library = ".so" in line
+    elif library and what in ("Rss:", "Anonymous:"):
+        code += int(rest[0]) if what == "Rss:" else -int(rest[0])
+print(int(peak) - code)
 """
+# Of the 300 MB beside the weights the libraries' code has 75. They are left out on both sides: the kernel maps
+# ahead what its cache happens to hold of a file, which was measured to be 75 MB or 150 for the same process.
+BESIDE = 225_000_000
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +63,4 @@ def test_loading_takes_the_final_weights_and_little_more(large: dict[str, Path],
     # int8 holds the table of embeddings as it is read
     final = sum(numbers) * width + (table * 3 if precision == "int8" else 0)
     done = subprocess.run([sys.executable, "-c", PEAK, str(large[kind]), precision], capture_output=True, text=True, check=True)
-    assert int(done.stdout) << 10 <= final + 4 * max(numbers) + 300_000_000
+    assert int(done.stdout) << 10 <= final + 4 * max(numbers) + BESIDE
