@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 if not __package__:  # started as a folder: python checkpoints/recipe
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -146,18 +146,18 @@ def export(data: Path, folder: Path, checkpoint: Path, name: str, figures: Path 
 @machine
 @shape
 @click.pass_context
-def everything(context: click.Context, checkpoint: Path, work: Path, size: int, **given: Any) -> None:
+def everything(way: click.Context, checkpoint: Path, work: Path, size: int, **given: Any) -> None:
     """From text files to the folder CHECKPOINT: prepare, train with a decay at the end, evaluate, export."""
     if given["steps"] is None and given["minutes"] is None:
         raise click.UsageError("How long may it train? Give --steps or --minutes.")
     data, run, figures = work / "data", work / "run", work / "figures.json"
     texts = {name: given.pop(name) for name in ("prose", "stories", "chat", "code_folder", "held")}
     if not (data / "counts.json").exists():
-        context.invoke(prepare, data=data, size=size, **texts)
-    context.invoke(train, data=data, folder=run, **given)
-    context.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name)
-    context.invoke(evaluate, data=data, checkpoints=(checkpoint,), threads=given["threads"], output=figures)
-    context.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name, figures=figures)
+        way.invoke(prepare, data=data, size=size, **texts)
+    way.invoke(train, data=data, folder=run, **given)
+    way.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name)
+    way.invoke(evaluate, data=data, checkpoints=(checkpoint,), threads=given["threads"], output=figures)
+    way.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name, figures=figures)
 
 
 if __name__ == "__main__":

@@ -68,11 +68,13 @@ def sit(
         if run.step % LOOKED == 0 or run.step == last:
             _look(run, tokenizer, texts)
 
-    with _stopping() as stopped:
-        done = train(run, steps, minutes, decay_share, wanted=lambda: not stopped(), told=told)
+    with _stopping() as asked:
+        done = train(run, steps, minutes, decay_share, wanted=lambda: not asked, told=told)
     progress.clear()
     (folder / "loss.svg").write_text(curve.svg(run.losses), encoding="utf-8")
     click.echo(f"step {run.step}, {run.tokens:,} tokens: {'done' if done else 'stopped; the same command continues'}", err=True)
+    if not done and run.plan is not None:  # what was to come after it must not
+        raise SystemExit(128 + asked[0])
     return run
 
 
@@ -85,8 +87,8 @@ def _look(run: Run, tokenizer: Tokenizer, texts: Mapping[str, list[str]]) -> Non
 
 
 @contextmanager
-def _stopping() -> Iterator:
-    """Within, Ctrl-C and SIGTERM ask for an end after the step; what is given tells whether one was asked for."""
+def _stopping() -> Iterator[list[int]]:
+    """Within, Ctrl-C and SIGTERM ask for an end after the step; what is given holds the signals so far."""
     asked: list[int] = []
 
     def caught(number: int, frame: FrameType | None) -> None:
@@ -94,7 +96,7 @@ def _stopping() -> Iterator:
 
     before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
