@@ -1,4 +1,4 @@
-"""The recipe's command line: prepare, train, decay, evaluate, marks, export, and all of them as one. Knows no step of the way itself."""
+"""The recipe's command line: prepare, train, decay, export, evaluate, marks, card, and all as one. Knows no step of the way itself."""
 
 from __future__ import annotations
 
@@ -125,16 +125,26 @@ def marks(checkpoint: Path, data: Path, samples: int, threads: int, output: Path
 @recipe.command()
 @click.argument("data", type=FOLDER)
 @click.option("--run", "folder", type=FOLDER, required=True, help="The run whose weights are written.")
-@click.option("--name", default="fable", help="What the card calls it.")
-@click.option("--figures", type=click.Path(path_type=Path, exists=True), help="What `evaluate -o` wrote, for the card.")
-@click.option("--samples", type=click.Path(path_type=Path, exists=True), help="What `marks -o` wrote, for the card.")
 @click.argument("checkpoint", type=FOLDER)
-def export(data: Path, folder: Path, checkpoint: Path, name: str, figures: Path | None, samples: Path | None) -> None:
-    """Write a run's weights as the folder CHECKPOINT, in Hugging Face layout, with its card and the curve of its loss."""
+def export(data: Path, folder: Path, checkpoint: Path) -> None:
+    """Write a run's weights as the folder CHECKPOINT, in Hugging Face layout."""
     from recipe.export import write
 
-    write(data, folder, checkpoint, name, figures, samples)
+    write(data, folder, checkpoint)
     click.echo(f"{checkpoint}: {sum(each.stat().st_size for each in checkpoint.iterdir()):,} bytes")
+
+
+@recipe.command(name="card")
+@click.argument("data", type=FOLDER)
+@click.option("--run", "folder", type=FOLDER, required=True, help="The run whose curve is drawn.")
+@click.option("--figures", type=click.Path(path_type=Path, exists=True), help="What `evaluate -o` wrote.")
+@click.option("--samples", type=click.Path(path_type=Path, exists=True), help="What `marks -o` wrote.")
+@click.argument("checkpoint", type=FOLDER)
+def write_card(data: Path, folder: Path, checkpoint: Path, figures: Path | None, samples: Path | None) -> None:
+    """Write the model card (README.md) and the curve of the loss into the folder CHECKPOINT, from what was measured."""
+    from recipe.export import write_card as write
+
+    write(data, folder, checkpoint, figures, samples)
 
 
 @recipe.command(name="all")
@@ -142,22 +152,24 @@ def export(data: Path, folder: Path, checkpoint: Path, name: str, figures: Path 
 @sources
 @click.option("--work", type=FOLDER, required=True, help="Where tokens, state and log lie; what is there is continued.")
 @click.option("--vocabulary", "size", default=4096, help="Tokens.")
+@click.option("--samples", default=100, help="Samples of each kind that are judged.")
 @budget
 @machine
 @shape
 @click.pass_context
-def everything(way: click.Context, checkpoint: Path, work: Path, size: int, **given: Any) -> None:
-    """From text files to the folder CHECKPOINT: prepare, train with a decay at the end, evaluate, export."""
+def everything(way: click.Context, checkpoint: Path, work: Path, size: int, samples: int, **given: Any) -> None:
+    """From text files to the folder CHECKPOINT: prepare, train with a decay at the end, export, judge, write the card."""
     if given["steps"] is None and given["minutes"] is None:
         raise click.UsageError("How long may it train? Give --steps or --minutes.")
-    data, run, figures = work / "data", work / "run", work / "figures.json"
+    data, run, figures, written = work / "data", work / "run", work / "figures.json", work / "marks.json"
     texts = {name: given.pop(name) for name in ("prose", "stories", "chat", "code_folder", "held")}
     if not (data / "counts.json").exists():
         way.invoke(prepare, data=data, size=size, **texts)
     way.invoke(train, data=data, folder=run, **given)
-    way.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name)
+    way.invoke(export, data=data, folder=run, checkpoint=checkpoint)
     way.invoke(evaluate, data=data, checkpoints=(checkpoint,), threads=given["threads"], output=figures)
-    way.invoke(export, data=data, folder=run, checkpoint=checkpoint, name=checkpoint.name, figures=figures)
+    way.invoke(marks, checkpoint=checkpoint, data=data, samples=samples, threads=given["threads"], output=written)
+    way.invoke(write_card, data=data, folder=run, checkpoint=checkpoint, figures=figures, samples=written)
 
 
 if __name__ == "__main__":

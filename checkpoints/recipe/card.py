@@ -17,6 +17,12 @@ LICENCES = """| data | licence |
 | self-instruct | Apache-2.0 |
 | Python's standard library | PSF-2.0 |"""
 
+MEASURED = """Bits per byte over whole held-out documents: books and modules listed in `checkpoints/recipe/held_out.txt`, and one in 16
+stories and chats by their hashes; *modules* are whole files of Python, *functions* theirs one by one. Each model reads them with its own
+tokenizer, each document after the start token it was trained with, in windows of its own context that overlap by half. The 5-gram model
+(interpolated Kneser-Ney, over this checkpoint's tokens) learned from the same training text, all of it. `xz -9` compresses each ability's
+held-out documents joined into one file; it is shown no training text. Models trained elsewhere may have seen what is held out here."""
+
 
 def text(
     name: str,
@@ -41,7 +47,7 @@ def text(
         "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, settings),
     ]
     if figures:
-        parts.append("## On text it never saw\n\n" + table(figures))
+        parts.append("## On text it never saw\n\n" + MEASURED + "\n\n" + table(figures))
     if samples:
         parts.append(_samples(samples))
     parts.append(
@@ -65,7 +71,7 @@ def _samples(samples: Mapping[str, Any]) -> str:
     told = ["## What it writes", "The first samples of every kind, by their seeds; nobody chose them."]
     told += [f"- {key.replace('_', ' ')}: {value}" for key, value in samples["figures"].items()]
     for kind, texts in samples["texts"].items():
-        for each in texts[:2]:
+        for each in texts[:3]:
             fence = "```"
             told.append(f"{kind}, seed {each['seed']}:\n\n{fence}text\n{each['prompt']}{each['text'].rstrip()}\n{fence}")
     return "\n\n".join(told)

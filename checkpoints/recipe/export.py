@@ -21,24 +21,34 @@ TEMPLATE = (
 )
 
 
-def write(data: Path, run: Path, checkpoint: Path, name: str, figures: Path | None = None, samples: Path | None = None) -> None:
-    """Weights in float16, config, generation_config, tokenizer, chat template, card and curve."""
-    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    settings = Settings.of(state["settings"])
+def write(data: Path, run: Path, checkpoint: Path) -> None:
+    """Weights in float16, config, generation_config, tokenizer and chat template; `write_card` tells of them."""
+    state, settings = _read(run)
     checkpoint.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{key}": each.half().contiguous() for key, each in state["network"].items()}
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    (checkpoint / "model.safetensors").chmod(0o644)  # the library makes it the owner's alone
     shutil.copyfile(data / "tokenizer.json", checkpoint / "tokenizer.json")
     _json(checkpoint / "config.json", config(settings.size))
     _json(checkpoint / "generation_config.json", {"eos_token_id": [0, 1]})
     _json(checkpoint / "tokenizer_config.json", tokenizer_config(settings.size))
+
+
+def write_card(data: Path, run: Path, checkpoint: Path, figures: Path | None = None, samples: Path | None = None) -> None:
+    """README.md and loss.svg, from the run's log and what `evaluate` and `marks` wrote."""
+    _, settings = _read(run)
     log = run / "log.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     (checkpoint / "loss.svg").write_text(curve.svg(rows), encoding="utf-8")
     counts = json.loads((data / "counts.json").read_text())
-    told = {each.stem: json.loads(each.read_text()) for each in (figures, samples) if each}
-    text = card.text(name, settings, counts, rows, figures and told[figures.stem], samples and told[samples.stem])
+    told, written = (json.loads(each.read_text()) if each else None for each in (figures, samples))
+    text = card.text(checkpoint.resolve().name, settings, counts, rows, told, written)
     (checkpoint / "README.md").write_text(text, encoding="utf-8")
+
+
+def _read(run: Path) -> tuple[dict[str, Any], Settings]:
+    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    return state, Settings.of(state["settings"])
 
 
 def config(size: Size) -> dict[str, Any]:

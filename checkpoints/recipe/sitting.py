@@ -73,7 +73,7 @@ def sit(
     progress.clear()
     (folder / "loss.svg").write_text(curve.svg(run.losses), encoding="utf-8")
     click.echo(f"step {run.step}, {run.tokens:,} tokens: {'done' if done else 'stopped; the same command continues'}", err=True)
-    if not done and run.plan is not None:  # what was to come after it must not
+    if not done and (run.plan or minutes is not None):  # what was to come after it must not
         raise SystemExit(128 + asked[0])
     return run
 

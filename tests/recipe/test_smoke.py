@@ -13,7 +13,7 @@ import pytest
 
 from recipe.corpus import Sources
 
-SIZE = {"vocabulary": 320, "layers": 2, "width": 32, "mlp": 48, "heads": 2, "rows": 1, "context": 128, "steps": 60, "seed": 3}
+SIZE = {"vocabulary": 320, "layers": 2, "width": 32, "mlp": 48, "heads": 2, "rows": 1, "context": 128, "steps": 60, "seed": 3, "samples": 2}
 SHAPE = [word for name, value in SIZE.items() for word in (f"--{name}", str(value))]
 
 
@@ -49,5 +49,8 @@ def test_one_command_makes_a_checkpoint_and_goes_on_where_it_was_stopped(root: P
     assert sorted(each.name for each in (tmp_path / "whole").iterdir()) == sorted([*weighed, "README.md", "loss.svg"])
     for name in weighed:
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
+    for told in ("# whole", "| whole |", "| xz -9 |", "stories that loop: ", "chat, seed 1:", "![The loss over the tokens](loss.svg)"):
+        assert told in card
     generate = [sys.executable, "-m", "gencli", "generate", "--checkpoint", str(tmp_path / "whole"), "--max-new-tokens", "8", "Once"]
     assert subprocess.run(generate, env=environment, capture_output=True, timeout=60, check=True).stdout
