@@ -49,7 +49,8 @@ def test_a_hundred_different_prompts_are_listed(name: str) -> None:
         assert all(parses(line + "\n    pass\n") for line in lines)
 
 
-def test_the_old_checkpoint_is_measured(fable: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_embedded_checkpoint_is_measured(fable: Path, data: Path, tmp_path: Path) -> None:
     result = measure(fable, data, 2, 1, tmp_path / "marks.json")
     assert json.loads((tmp_path / "marks.json").read_text()) == result
     assert [len(each) for each in result["texts"].values()] == [2, 2, 2]

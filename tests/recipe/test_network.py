@@ -19,7 +19,7 @@ def test_logits_are_those_of_transformers(opened, data: Path, tmp_path: Path) ->
     run = opened("run")
     train(run, steps=3)
     folder = tmp_path / "checkpoint"
-    write(data, run.folder, folder, "checkpoint")
+    write(data, run.folder, folder)
     network, _ = open_checkpoint(folder)
     theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     ids = torch.randint(0, 320, (2, 100), generator=torch.Generator().manual_seed(0))

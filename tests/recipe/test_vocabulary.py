@@ -48,7 +48,7 @@ def test_gencli_runs_it_with_tiktoken(tokenizer: Tokenizer, opened, data: Path, 
     from recipe.export import write
 
     opened("run").save()
-    write(data, tmp_path / "run", tmp_path / "checkpoint", "checkpoint")
+    write(data, tmp_path / "run", tmp_path / "checkpoint")
     session = load(str(tmp_path / "checkpoint"))
     assert type(session.tokenizer).__module__ == "gencli.tokenizers.byte_level"
     assert list(session.tokenizer.encode(TEXTS[1])) == tokenizer.encode(TEXTS[1]).ids
