@@ -1,0 +1,1 @@
+"""From text files to a checkpoint: corpus, vocabulary, training, evaluation, export. Knows nothing of gencli's run."""

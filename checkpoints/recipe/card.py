@@ -1,0 +1,77 @@
+"""The model card: data, licences, curve, figures and samples, all from what was measured. Knows no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recipe.report import table
+from recipe.training import WINDOW, Settings
+
+LICENCES = """| data | licence |
+| --- | --- |
+| children's books (Project Gutenberg, Standard Ebooks) | public domain; the editors' work CC0 |
+| TinyStories | CDLA-Sharing-1.0 |
+| Synthetic-Persona-Chat (Google Research) | CC-BY-4.0 |
+| chatterbot corpus | BSD-3-Clause |
+| self-instruct | Apache-2.0 |
+| Python's standard library | PSF-2.0 |"""
+
+MEASURED = """Bits per byte over whole held-out documents: books and modules listed in `checkpoints/recipe/held_out.txt`, and one in 16
+stories and chats by their hashes; *modules* are whole files of Python, *functions* theirs one by one. Each model reads them with its own
+tokenizer, each document after the start token it was trained with, in windows of its own context that overlap by half. The 5-gram model
+(interpolated Kneser-Ney, over this checkpoint's tokens) learned from the same training text, all of it. `xz -9` compresses each ability's
+held-out documents joined into one file; it is shown no training text. Models trained elsewhere may have seen what is held out here."""
+
+
+def text(
+    name: str,
+    settings: Settings,
+    counts: Mapping[str, Mapping[str, int]],
+    rows: Sequence[Mapping[str, Any]],
+    figures: dict[str, dict[str, float]] | None,
+    samples: Mapping[str, Any] | None,
+) -> str:
+    """The card in Markdown."""
+    size = settings.size
+    tokens = max((row["tokens"] for row in rows if "loss" in row), default=0)
+    parts = [
+        f"# {name}",
+        "A small language model in Llama's layout, made by `checkpoints/recipe`: "
+        f"{size.layers} layers, width {size.width}, {size.heads} heads, gated MLP of {size.mlp}, rotary {size.theta:,.0f}, "
+        f"tied embeddings, byte-level BPE of {size.vocabulary:,}, context {WINDOW}, float16.",
+        f"Trained on {tokens:,} tokens ({settings.rows * WINDOW:,} a step, seed {settings.seed}): Muon at {settings.muon:g} for the "
+        f"matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
+        "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
+        "![The loss over the tokens](loss.svg)",
+        "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, settings),
+    ]
+    if figures:
+        parts.append("## On text it never saw\n\n" + MEASURED + "\n\n" + table(figures))
+    if samples:
+        parts.append(_samples(samples))
+    parts.append(
+        "## What it cannot do\n\nIt knows next to nothing of the world, calculates badly, follows no instructions beyond small talk, "
+        "and writes code that is to be looked at, not run. "
+        "A filter kept blocked words out of its training text; that is no promise of what it writes."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _counts(counts: Mapping[str, Mapping[str, int]], settings: Settings) -> str:
+    total = sum(settings.mixture.values())
+    lines = ["| ability | documents | tokens | share of the steps | held out |", "| --- | ---: | ---: | ---: | ---: |"]
+    for name, each in counts.items():
+        share = 100 * settings.mixture.get(name, 0.0) / total
+        lines.append(f"| {name} | {each['documents']:,} | {each['tokens']:,} | {share:.0f} % | {each['held_documents']:,} |")
+    return "\n".join(lines)
+
+
+def _samples(samples: Mapping[str, Any]) -> str:
+    told = ["## What it writes", "The first samples of every kind, by their seeds; nobody chose them."]
+    told += [f"- {key.replace('_', ' ')}: {value}" for key, value in samples["figures"].items()]
+    for kind, texts in samples["texts"].items():
+        for each in texts[:3]:
+            fence = "```"
+            told.append(f"{kind}, seed {each['seed']}:\n\n{fence}text\n{each['prompt']}{each['text'].rstrip()}\n{fence}")
+    return "\n\n".join(told)

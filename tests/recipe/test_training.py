@@ -1,0 +1,110 @@
+"""The same seed gives the same run, and a run that is stopped goes on as if it never was: bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from recipe.training import Plan, Run, rate, train
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return {name: each.clone() for name, each in run.network.state_dict().items()}
+
+
+def same(one: Run, other: Run) -> bool:
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def losses(run: Run) -> list[float]:
+    return [row["loss"] for row in run.losses]
+
+
+def stopping_after(run: Run, steps: int):
+    return lambda: run.step < steps
+
+
+def test_the_same_seed_gives_the_same_curve_and_weights(opened) -> None:
+    one, other, third = opened("one"), opened("other"), opened("third", replace(opened("none").settings, seed=1))
+    for run in (one, other, third):
+        assert train(run, steps=6)
+    assert losses(one) == losses(other)
+    assert losses(one) != losses(third)
+    assert same(one, other)
+    assert losses(one)[-1] < losses(one)[0]
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(opened) -> None:
+    whole = opened("whole")
+    assert train(whole, steps=9)
+    for stop in (2, 5):
+        part = opened("parts")
+        assert not train(part, steps=9, wanted=stopping_after(part, stop))
+    last = opened("parts")
+    assert last.step == 5
+    assert train(last, steps=9)
+    assert losses(last) == losses(whole)
+    assert last.batches.drawn == whole.batches.drawn
+    assert same(last, whole)
+    assert all(torch.equal(a, b) for a, b in zip(last.optimiser.momenta, whole.optimiser.momenta, strict=True))
+
+
+def test_steps_after_the_last_save_are_done_again_alike(opened) -> None:
+    lost = opened("lost")
+    train(lost, wanted=stopping_after(lost, 3))
+    for _ in range(2):  # and then the power fails
+        lost.advance()
+    again = opened("lost")
+    assert again.step == 3
+    for _ in range(2):
+        again.advance()
+    assert same(again, lost)
+    assert losses(again) == losses(lost)
+
+
+def test_the_plateau_goes_on_until_it_is_stopped_and_can_be_decayed(opened) -> None:
+    run = opened("plateau")
+    assert not train(run, wanted=stopping_after(run, 5))
+    assert run.plan is None
+    assert train(run, steps=4, decay_share=1.0)
+    assert run.plan == Plan(5, 9)
+    assert [row["rate"] for row in run.losses[3:]] == [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+
+
+def test_minutes_become_steps_once(opened) -> None:
+    run = opened("minutes")
+    assert train(run, minutes=0.02)
+    assert run.plan is not None
+    assert run.step == run.plan.end
+    assert opened("minutes").plan == run.plan
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    plan = Plan(10, 20)
+    assert [rate(step, 4, plan) for step in (0, 1, 3, 9, 10, 15, 19)] == pytest.approx([0.25, 0.5, 1, 1, 1, 0.5, 0.1])
+    assert rate(10**6, 4, None) == 1.0
+
+
+def test_other_tokens_are_refused(opened, data, tmp_path) -> None:
+    run = opened("mine")
+    run.save()
+    other = tmp_path / "tokens"
+    other.mkdir()
+    for each in data.iterdir():
+        (other / each.name).write_bytes(each.read_bytes())
+    (other / "chat.npz").write_bytes((data / "stories.npz").read_bytes())
+    with pytest.raises(ValueError, match="trained on other tokens"):
+        Run(other, run.folder, run.settings)
+
+
+def test_the_log_is_whole_lines(opened) -> None:
+    run = opened("log")
+    train(run, steps=3)
+    rows = [json.loads(line) for line in run.log_file.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["tokens"] == 3 * 512
+    assert not list(run.folder.glob("*.part"))
