@@ -38,6 +38,7 @@ def test_json_is_one_object_with_every_figure(shell):
     assert told["threads"] == 1  # as `generate` would run it
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_the_trade_and_the_growth_as_plain_lines(shell):
     done = shell(*TINY, "--no-cache", "--context")
     assert (done.code, done.err) == (0, "")
@@ -50,6 +51,7 @@ def test_a_pipe_gets_the_trade_and_the_growth_as_plain_lines(shell):
     assert list(json.loads(shell(*TINY, "--no-cache", "--format", "json").out)["no_cache"][0]) == keys(Trade)
 
 
+@pytest.mark.slow
 def test_a_plot_is_drawn_with_its_axes(shell):
     done = shell(*TINY, "--format", "plot")
     assert (done.code, done.err) == (0, "")

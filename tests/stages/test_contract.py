@@ -99,10 +99,7 @@ def cut(candidates: Candidates, row: int) -> Candidates:
     return Candidates(candidates.logits[row : row + 1].clone(), ids)
 
 
-@every_stage
-@settings(deadline=None, max_examples=150)
-@given(data=st.data())
-def test_contract(name: str, data: st.DataObject) -> None:
+def check_contract(name: str, data: st.DataObject) -> None:
     candidates, memories, size = data.draw(states())
     stage = data.draw(stages(name, size))
     logits, ids = candidates.logits.clone(), None if candidates.ids is None else candidates.ids.clone()
@@ -125,6 +122,21 @@ def test_contract(name: str, data: st.DataObject) -> None:
         assert max(left.values()) < torch.inf
         assert alive(stage(cut(candidates, row), [memories[row]]), 0) == left
     assert bool((after.kept() >= 1).all())
+
+
+@every_stage
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_contract(name: str, data: st.DataObject) -> None:
+    check_contract(name, data)
+
+
+@pytest.mark.slow
+@every_stage
+@settings(deadline=None, max_examples=400)
+@given(data=st.data())
+def test_contract_many_times(name: str, data: st.DataObject) -> None:
+    check_contract(name, data)
 
 
 @every_knob
@@ -212,7 +224,7 @@ def test_says_where_it_stands_and_comes_from(name: str) -> None:
 
 
 @every_stage
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_says_why_it_removed_a_token(name: str, data: st.DataObject) -> None:
     candidates, memories, size = data.draw(states())

@@ -112,7 +112,7 @@ def test_runs_of_spaces_are_tokens_of_neox(neox_pair):
 
 @pytest.mark.parametrize("name", PATTERNS)
 @given(text=TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_pattern_cuts_where_the_librarys_engine_cuts(name, text):
     assert_same_cuts(PATTERNS[name], text)
 

@@ -25,21 +25,21 @@ def pair(request) -> Pair:
 
 
 @given(pieces=PIECES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_where_all_pieces_may_hold_special_tokens_it_is_the_librarys_own_way(pair, pieces):
     text = "".join(piece for piece, _ in pieces)
     assert encode_pieces(pair.ours, [(piece, True) for piece, _ in pieces]) == pair.with_special(text)
 
 
 @given(pieces=PIECES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_where_none_may_they_stay_text(pair, pieces):
     text = "".join(piece for piece, _ in pieces)
     assert encode_pieces(pair.ours, [(piece, False) for piece, _ in pieces]) == pair.ordinary(text)
 
 
 @given(pieces=PIECES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_special_tokens_come_only_from_pieces_that_may_hold_them(pair, pieces):
     special = set(pair.ours.special.values())
     allowed = "".join(piece for piece, may in pieces if may)
