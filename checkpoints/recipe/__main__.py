@@ -21,6 +21,29 @@ def recipe() -> None:
     """From text files to a checkpoint. `all` is the whole way; the other commands are its parts."""
 
 
+class Mixture(click.ParamType[dict[str, float]]):
+    """Shares of the rows by ability, as `prose=0.6,stories=0.1,...`: of all abilities, none of them below 0."""
+
+    name = "mixture"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
+        from recipe.batches import MIXTURE
+
+        try:
+            shares = {name.strip(): float(share) for name, share in (each.split("=") for each in value.split(","))}
+        except ValueError:
+            self.fail(f"{value!r} is not of the form {','.join(f'{name}={share:g}' for name, share in MIXTURE.items())}.", param, ctx)
+        if shares.keys() != MIXTURE.keys():
+            self.fail(f"it must name each of {', '.join(MIXTURE)}.", param, ctx)
+        if not all(0 < share < float("inf") for share in shares.values()):
+            self.fail("every share must be a number over 0.", param, ctx)
+        return shares
+
+
+def mixed(function: click.decorators.FC) -> click.decorators.FC:
+    return click.option("--mixture", type=Mixture(), help="Shares of the abilities from here on: prose=0.4,stories=0.14,...")(function)
+
+
 def sources(function: click.decorators.FC) -> click.decorators.FC:
     place = click.Path(path_type=Path, exists=True)
     function = click.option("--held-out", "held", type=place, help="Books and modules never trained on; else the recipe's list.")(function)
@@ -70,14 +93,14 @@ def prepare(data: Path, prose: Path, stories: Path, chat: Path, code_folder: Pat
 @click.option("--run", "folder", type=FOLDER, required=True, help="Where the state and the log lie; a state there is continued.")
 @budget
 @machine
+@mixed
 @shape
-def train(
-    data: Path, folder: Path, steps: int | None, minutes: float | None, device: str, threads: int, **given: int | float | None
-) -> None:
+def train(data: Path, folder: Path, steps: int | None, minutes: float | None, device: str, threads: int, **given: Any) -> None:
     """Train on DATA: with --steps or --minutes to the end of a decay, without on the plateau until it is stopped."""
     from recipe.sitting import settings_from, sit
 
-    sit(data, folder, settings_from(data, given), device, threads, steps=steps, minutes=minutes, context=given["context"])
+    here = {name: given[name] for name in ("context", "mixture")}
+    sit(data, folder, settings_from(data, given), device, threads, steps=steps, minutes=minutes, **here)
 
 
 @recipe.command()
@@ -86,13 +109,14 @@ def train(
 @click.option("--into", type=FOLDER, required=True, help="Where the decayed run lies; a state there is continued.")
 @budget
 @machine
+@mixed
 @click.option("--context", default=512, help="Tokens that attention sees while the rate falls.")
-def decay(data: Path, folder: Path, into: Path, steps: int | None, minutes: float | None, device: str, threads: int, context: int) -> None:
+def decay(data: Path, folder: Path, into: Path, device: str, threads: int, **given: Any) -> None:
     """Let the learning rate of a copy of a run fall to 0: what a plateau has learned becomes visible."""
     from recipe.sitting import branch, sit
 
     branch(folder, into)
-    sit(data, into, None, device, threads, steps=steps, minutes=minutes, context=context, decay_share=1.0)
+    sit(data, into, None, device, threads, **given, decay_share=1.0)
 
 
 @recipe.command()
@@ -155,9 +179,10 @@ def write_card(data: Path, folder: Path, checkpoint: Path, figures: Path | None,
 @click.option("--samples", default=100, help="Samples of each kind that are judged.")
 @budget
 @machine
+@mixed
 @shape
 @click.pass_context
-def everything(way: click.Context, checkpoint: Path, work: Path, size: int, samples: int, **given: Any) -> None:
+def everything(way: click.Context, /, checkpoint: Path, work: Path, size: int, samples: int, **given: Any) -> None:
     """From text files to the folder CHECKPOINT: prepare, train with a decay at the end, export, judge, write the card."""
     if given["steps"] is None and given["minutes"] is None:
         raise click.UsageError("How long may it train? Give --steps or --minutes.")

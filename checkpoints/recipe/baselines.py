@@ -31,11 +31,11 @@ class KneserNey:
             once, twice = int((counts == 1).sum()), int((counts == 2).sum())
             discount = once / (once + 2 * twice) if once and twice else 0.5
             own, place = np.unique(histories, return_inverse=True)
-            totals = np.bincount(place, weights=counts)
+            totals = np.bincount(place, weights=counts).astype(np.float64, copy=False)
             kinds = np.bincount(place)
             by_key = np.argsort(keys)
             self.grams.append((keys[by_key], (counts - discount)[by_key]))
-            self.histories.append((own, totals, discount * kinds))
+            self.histories.append((own, totals, discount * kinds.astype(np.float64)))
 
     def _counted(self, ids: Keys, n: int) -> tuple[Keys, Weights, Keys]:
         """Keys of the n-grams, how often each counts, and the keys of their histories."""
@@ -48,7 +48,7 @@ class KneserNey:
             ends, weights = first + full, np.ones(len(first))
         keys = _keys(ids, n)[ends - n]
         unique, at, place = np.unique(keys, return_index=True, return_inverse=True)
-        counts = np.bincount(place, weights=weights)
+        counts = np.bincount(place, weights=weights).astype(np.float64, copy=False)
         starts = (ends - n)[at]
         return unique, counts, _keys(ids, n - 1)[starts] if n > 1 else np.zeros(len(unique), np.uint64)
 

@@ -28,6 +28,7 @@ def text(
     name: str,
     settings: Settings,
     counts: Mapping[str, Mapping[str, int]],
+    drawn: Mapping[str, int],
     rows: Sequence[Mapping[str, Any]],
     figures: dict[str, dict[str, float]] | None,
     samples: Mapping[str, Any] | None,
@@ -44,7 +45,7 @@ def text(
         f"matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",
-        "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, settings),
+        "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn),
     ]
     if figures:
         parts.append("## On text it never saw\n\n" + MEASURED + "\n\n" + table(figures))
@@ -58,11 +59,11 @@ def text(
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(counts: Mapping[str, Mapping[str, int]], settings: Settings) -> str:
-    total = sum(settings.mixture.values())
-    lines = ["| ability | documents | tokens | share of the steps | held out |", "| --- | ---: | ---: | ---: | ---: |"]
+def _counts(counts: Mapping[str, Mapping[str, int]], drawn: Mapping[str, int]) -> str:
+    total = sum(drawn.values())
+    lines = ["| ability | documents | tokens | share of the rows | held out |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, each in counts.items():
-        share = 100 * settings.mixture.get(name, 0.0) / total
+        share = 100 * drawn[name] / total
         lines.append(f"| {name} | {each['documents']:,} | {each['tokens']:,} | {share:.0f} % | {each['held_documents']:,} |")
     return "\n".join(lines)
 

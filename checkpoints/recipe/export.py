@@ -36,13 +36,13 @@ def write(data: Path, run: Path, checkpoint: Path) -> None:
 
 def write_card(data: Path, run: Path, checkpoint: Path, figures: Path | None = None, samples: Path | None = None) -> None:
     """README.md and loss.svg, from the run's log and what `evaluate` and `marks` wrote."""
-    _, settings = _read(run)
+    state, settings = _read(run)
     log = run / "log.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     (checkpoint / "loss.svg").write_text(curve.svg(rows), encoding="utf-8")
     counts = json.loads((data / "counts.json").read_text())
     told, written = (json.loads(each.read_text()) if each else None for each in (figures, samples))
-    text = card.text(checkpoint.resolve().name, settings, counts, rows, told, written)
+    text = card.text(checkpoint.resolve().name, settings, counts, state["drawn"], rows, told, written)
     (checkpoint / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -30,7 +30,7 @@ SPEAKING = re.compile(rf"{re.escape(USER)}|{re.escape(ASSISTANT)}|(?m:^\s*(?:use
 
 def measure(checkpoint: Path, data: Path, samples: int, threads: int, output: Path | None) -> dict[str, Any]:
     """The figures of `samples` samples of each kind (seeds 0, 1, ...), on stdout and, with all samples, as JSON where asked."""
-    session = load(checkpoint, threads=threads)
+    session = load(str(checkpoint), threads=threads)
     progress = Progress(Messages())
     stories = _written(session, "creative", [STORY] * samples, STORY_TOKENS, progress)
     signatures = [f"{line}\n" for line in _lines("signatures.txt")[:samples]]

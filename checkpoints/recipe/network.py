@@ -75,7 +75,8 @@ class Attention(nn.Module):
         if self.kv_heads != self.heads:
             k, v = (each.repeat_interleave(self.heads // self.kv_heads, dim=1) for each in (k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.o_proj(mixed.transpose(1, 2).reshape(rows, length, width))
+        result: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(rows, length, width))
+        return result
 
 
 class Mlp(nn.Module):
@@ -88,7 +89,8 @@ class Mlp(nn.Module):
         self.down_proj = nn.Linear(size.mlp, size.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        result: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return result
 
 
 class Layer(nn.Module):
@@ -101,11 +103,15 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), turn)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        result: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return result
 
 
 class Network(nn.Module):
     """Ids (rows, length) -> logits (rows, length, vocabulary); the embedding is the head as well."""
+
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__()
@@ -129,10 +135,11 @@ class Network(nn.Module):
     def hidden(self, ids: Tensor) -> Tensor:
         length = ids.shape[1]
         turn = (self.cos[:length], self.sin[:length])
-        x = self.embed_tokens(ids)
+        x: Tensor = self.embed_tokens(ids)
         for layer in self.layers:
             x = layer(x, turn)
-        return self.norm(x)
+        result: Tensor = self.norm(x)
+        return result
 
     def forward(self, ids: Tensor) -> Tensor:
         return F.linear(self.hidden(ids), self.embed_tokens.weight)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 import torch
@@ -25,7 +26,7 @@ LOOKED = 200  # steps between two looks at held-out text
 LOOKED_AT = 16_000  # bytes of it an ability
 
 
-def settings_from(data: Path, given: Mapping[str, int | float | None]) -> Settings:
+def settings_from(data: Path, given: Mapping[str, Any]) -> Settings:
     """The defaults with what was given; the vocabulary's size is the tokenizer's."""
     known = {name: value for name, value in given.items() if value is not None}
     size = Size(vocabulary=Tokenizer.from_file(str(data / "tokenizer.json")).get_vocab_size())
@@ -50,13 +51,14 @@ def sit(
     steps: int | None = None,
     minutes: float | None = None,
     context: int | None = None,
+    mixture: dict[str, float] | None = None,
     decay_share: float = 0.3,
 ) -> Run:
     """Open or continue the run and train it; its log and the curve of its loss are written with every save."""
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if device != "cpu" else "highest")
     run = Run(data, folder, settings or Settings(), device)
-    run.change(context=context)
+    run.change(context, mixture)
     tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
     texts = {name: held_texts(data, name, LOOKED_AT) for name in run.settings.mixture}
     progress = Progress(Messages())

@@ -99,7 +99,7 @@ class Run:
         drawn = torch.from_numpy(self.batches.rows(self.settings.rows)).to(self.device)
         ids, aims = (each.reshape(-1, self.settings.context) for each in (drawn[:, :-1], drawn[:, 1:]))
         loss = self.network.loss(ids, aims)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         share = rate(self.step, self.settings.warmup, self.plan)
         self.optimiser.step(share)
         self.step += 1

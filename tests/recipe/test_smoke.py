@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from recipe.__main__ import recipe
 from recipe.corpus import Sources
 
 SIZE = {"vocabulary": 320, "layers": 2, "width": 32, "mlp": 48, "heads": 2, "rows": 1, "context": 128, "steps": 60, "seed": 3, "samples": 2}
@@ -54,3 +56,18 @@ def test_one_command_makes_a_checkpoint_and_goes_on_where_it_was_stopped(root: P
         assert told in card
     generate = [sys.executable, "-m", "gencli", "generate", "--checkpoint", str(tmp_path / "whole"), "--max-new-tokens", "8", "Once"]
     assert subprocess.run(generate, env=environment, capture_output=True, timeout=60, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("prose=1", "must name each of prose, stories, chat, functions, modules"),
+        ("prose=1,stories=x", "is not of the form prose="),
+        ("prose=0,stories=1,chat=1,functions=1,modules=1", "a number over 0"),
+        ("prose=nan,stories=1,chat=1,functions=1,modules=1", "a number over 0"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_a_sentence(given: str, told: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(recipe, ["train", str(tmp_path), "--run", str(tmp_path / "run"), "--mixture", given])
+    assert done.exit_code == 2
+    assert told in " ".join(done.output.split())

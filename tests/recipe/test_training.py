@@ -75,6 +75,16 @@ def test_the_plateau_goes_on_until_it_is_stopped_and_can_be_decayed(opened) -> N
     assert [row["rate"] for row in run.losses[3:]] == [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
 
 
+def test_another_mixture_holds_from_there_on(opened) -> None:
+    run = opened("mixed")
+    train(run, wanted=stopping_after(run, 5))
+    before = dict(run.batches.drawn)
+    run.change(mixture={name: 1.0 if name == "stories" else 1e-9 for name in before})
+    train(run, wanted=stopping_after(run, 9))
+    assert run.batches.drawn["stories"] - before["stories"] >= 3
+    assert opened("mixed").settings.mixture == run.settings.mixture
+
+
 def test_minutes_become_steps_once(opened) -> None:
     run = opened("minutes")
     assert train(run, minutes=0.02)
