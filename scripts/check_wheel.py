@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CARRIED = ("gencli/py.typed", "gencli/shipped/configs/presets/creative.yaml", "gencli/shipped/checkpoints/fable-9m/model.safetensors")
+CARRIED = ("gencli/py.typed", "gencli/shipped/configs/presets/creative.yaml", "gencli/shipped/checkpoints/fable-6m/model.safetensors")
 MAIN_JOB = ("generate", "--preset", "creative", "--seed", "1", "--max-new-tokens", "40", "Once upon a time")
 WHERE = (
     "import gencli; from gencli import shipped; print(gencli.__file__); print(*map(shipped.folder, ('configs', 'checkpoints')), sep='\\n')"

@@ -30,7 +30,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def fable() -> Path:
     """The embedded checkpoint's folder."""
-    return ROOT / "checkpoints" / "fable-9m"
+    return ROOT / "checkpoints" / "fable-6m"
 
 
 @pytest.fixture(scope="session")

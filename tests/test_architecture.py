@@ -75,7 +75,7 @@ def test_help_of_every_command_loads_nothing_heavy() -> None:
     [
         ("gencli ", "generate"),
         ("gencli generate --preset ", "creative"),
-        ("gencli generate --checkpoint ", "fable-9m"),
+        ("gencli generate --checkpoint ", "fable-6m"),
         ("gencli presets show ", "greedy"),
     ],
 )

@@ -77,7 +77,7 @@ def test_what_fits_is_not_refused(fable):
     for precision in ("auto", *WEIGHT_BYTES):
         refuse_what_cannot_fit(checkpoint, precision, rows=8, positions=1 << 40)
     need = need_of(checkpoint, "float32", rows=8, positions=1 << 40)
-    assert (need.weights, need.cache) == (4 * 8_749_120, 8 * 256 * 15_360)  # never more than the context
+    assert (need.weights, need.cache) == (4 * 5_573_888, 8 * 512 * 12_288)  # never more than the context
     assert need.total == need.weights + need.cache + need.slack
 
 

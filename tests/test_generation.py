@@ -122,8 +122,8 @@ def test_a_full_context_ends_the_run_or_slides(session):
 
 
 def test_a_prompt_that_fills_the_context(session):
-    long = "a b c d " * 200
-    with pytest.raises(UsageError, match="the context holds 256"):
+    long = "a b c d " * 400
+    with pytest.raises(UsageError, match="the context holds 512"):
         events_of(session, prompt=long)
     assert finish_of(events_of(session, prompt=long, overflow="slide", tokens=3, ignore_end=True)).new_tokens == 3
 

@@ -63,7 +63,7 @@ def greedy(session: Session, prompt: list[int], count: int, **settings: Any) -> 
 def test_the_embedded_checkpoint_is_the_default() -> None:
     session = load()
     assert session.name == DEFAULT_CHECKPOINT
-    assert (session.device, session.precision, session.context) == ("cpu", "float32", 256)
+    assert (session.device, session.precision, session.context) == ("cpu", "float32", 512)
     vocabulary = session.vocabulary
     assert vocabulary.size == session.model.vocab_size == len(vocabulary.token_bytes) == 4096
     assert vocabulary.end_ids == {0, 1}
@@ -183,7 +183,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing tensor": (lambda f: rewritten(f, lambda t: t.pop("model.norm.weight")), "lacks the tensor model.norm.weight"),
     "an unexpected tensor": (lambda f: rewritten(f, lambda t: t.update(extra=torch.zeros(1))), "does not account for: 'extra'"),
     "another width": (lambda f: change(f / "config.json", intermediate_size=865), "has the shape .* asks for"),
-    "another vocabulary": (lambda f: change(f / "config.json", vocab_size=2**31), r"embed_tokens.weight' has the shape \[4096, 320\]"),
+    "another vocabulary": (lambda f: change(f / "config.json", vocab_size=2**31), r"embed_tokens.weight' has the shape \[4096, 256\]"),
     "more layers": (lambda f: change(f / "config.json", num_hidden_layers=4096), "lacks the tensor model.layers.6"),
     "another architecture": (lambda f: change(f / "config.json", architectures=["LlamaForCausalLN"]), "nearest is LlamaForCausalLM"),
     "a config that is text": (lambda f: (f / "config.json").write_text('"x"'), "config.json is damaged"),
@@ -221,7 +221,7 @@ checkpoint = open_checkpoint(find_checkpoint())
 print(len(checkpoint.headers), family(checkpoint.config).describe(checkpoint.config).cache_bytes, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
-    assert done.stdout.split() == ["56", str(2 * 6 * 5 * 64 * 4), "False"]
+    assert done.stdout.split() == ["56", str(2 * 6 * 4 * 64 * 4), "False"]
 
 
 def test_loading_tells_how_far_it_is_to_a_person_who_waits(fable: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_names_complete(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert complete("c", "--preset") == ["chat", "code", "creative"]
     assert complete("./x", "--preset") == ["./x"]  # the shell takes over: a file
-    assert "fable-9m" in complete("", "--checkpoint")
+    assert "fable-6m" in complete("", "--checkpoint")
     top = [name for name in names("stages") if name.startswith("top")]
     assert complete("top", "--pipeline") == top
     assert complete("min_p,top", "--pipeline") == [f"min_p,{name}" for name in top]

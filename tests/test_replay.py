@@ -30,7 +30,7 @@ SHIPPED = sorted(path.stem for path in (folder("configs") / "presets").glob("*.y
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    return load("fable-9m", threads=1)
+    return load("fable-6m", threads=1)
 
 
 def drawn(events) -> list[int]:

@@ -35,8 +35,8 @@ def test_a_wheel_reads_what_it_carries(root: Path, tmp_path: Path) -> None:
     module, configs, checkpoints = map(Path, answer.split())
     assert all(place.is_relative_to(tmp_path / "site" / "gencli") for place in (module, configs, checkpoints))
     assert sorted(configs.glob("presets/*.yaml")), "the wheel carries the presets"
-    assert (checkpoints / "fable-9m" / "model.safetensors").stat().st_size == (
-        root / "checkpoints/fable-9m/model.safetensors"
+    assert (checkpoints / "fable-6m" / "model.safetensors").stat().st_size == (
+        root / "checkpoints/fable-6m/model.safetensors"
     ).stat().st_size
     assert (tmp_path / "site" / "gencli" / "py.typed").exists()
 

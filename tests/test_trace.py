@@ -215,7 +215,7 @@ def test_another_version_is_refused(path):
 @pytest.fixture(scope="module")
 def real() -> bytes:
     """A real trace of two samples, with logits, candidates and a fingerprint, whose prompt holds characters of several bytes."""
-    session = load("fable-9m", threads=1)
+    session = load("fable-6m", threads=1)
     preset = Preset.loads("pipeline: [{temperature: 0.8}, {top_k: 5}]\nmax_new_tokens: 4")
     events = list(run(session, "Once é 日", preset, Options(seed=1, samples=2, detail=Detail(logits=True))))
     events.insert(3, Hashed("0" * 64, {"model.safetensors": "1" * 64}))

@@ -34,7 +34,7 @@ def _cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    return load("fable-9m", threads=1)
+    return load("fable-6m", threads=1)
 
 
 @pytest.fixture(scope="module")

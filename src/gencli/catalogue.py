@@ -9,7 +9,7 @@ from pathlib import Path
 from gencli.errors import UsageError, nearest, shown, unknown
 from gencli.stores import stores
 
-DEFAULT_CHECKPOINT = "fable-9m"
+DEFAULT_CHECKPOINT = "fable-6m"
 
 
 @dataclass(frozen=True)

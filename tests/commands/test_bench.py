@@ -34,7 +34,7 @@ def test_json_is_one_object_with_every_figure(shell):
     assert list(told["start"]) == keys(Start)
     assert [list(each) for each in told["prefill"]] == [keys(Prefill)]
     assert [list(each) for each in told["decode"]] == [keys(Decode)] * 2
-    assert (told["checkpoint"]["name"], told["no_cache"], told["context"]) == ("fable-9m", [], [])
+    assert (told["checkpoint"]["name"], told["no_cache"], told["context"]) == ("fable-6m", [], [])
     assert told["threads"] == 1  # as `generate` would run it
 
 
@@ -43,7 +43,7 @@ def test_a_pipe_gets_the_trade_and_the_growth_as_plain_lines(shell):
     done = shell(*TINY, "--no-cache", "--context")
     assert (done.code, done.err) == (0, "")
     text = done.out.decode()
-    assert text.startswith("fable-9m: float32 on cpu, 1 thread; medians of 1 run")
+    assert text.startswith("fable-6m: float32 on cpu, 1 thread; medians of 1 run")
     assert "\x1b" not in text
     assert "2 tokens after the prompt, prefill included" in text
     assert re.search(r"^in the cache +reads of it +of limit +to the first +a token\n +4 tokens .* 1\.00 x .*█$", text, re.MULTILINE)
@@ -67,7 +67,7 @@ def test_a_terminal_sees_what_is_being_measured_and_then_only_the_table(shell):
     progress, _, table = written.decode().rpartition("\r\x1b[K")
     assert "\rmeasuring: importing torch, opening the model\x1b[K" in progress
     assert "\n" not in progress
-    assert "fable-9m: float32 on cpu" in table
+    assert "fable-6m: float32 on cpu" in table
     assert "measuring" not in table
     written, code = on_a_terminal(shell, (*TINY, "--quiet"))
     assert code == 0
@@ -77,14 +77,14 @@ def test_a_terminal_sees_what_is_being_measured_and_then_only_the_table(shell):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--prompt-lengths", "250"), "a prompt of 250 tokens and 32 new ones do not fit: the context of fable-9m holds 256 positions"),
+        (("--prompt-lengths", "500"), "a prompt of 500 tokens and 32 new ones do not fit: the context of fable-6m holds 512 positions"),
         (("--prompt-lengths", "16,x"), "--prompt-lengths must be whole numbers from 1 between commas, not '16,x'"),
         (("--prompt-lengths", "0"), "--prompt-lengths must be whole numbers from 1 between commas, not '0'"),
         (("--batches", "1,,2"), "--batches must be whole numbers from 1 to 4096 between commas, not '1,,2'"),
         (("--batches", "9999"), "--batches must be whole numbers from 1 to 4096 between commas, not '9999'"),
-        (("--new-tokens", "256"), "256 new tokens leave no room for a prompt: the context of fable-9m holds 256 positions"),
+        (("--new-tokens", "512"), "512 new tokens leave no room for a prompt: the context of fable-6m holds 512 positions"),
         (("--repeat", "0"), "--repeat must be a whole number from 1 to 1000, not '0'"),
-        (("--checkpoint", "fable"), "there is no checkpoint 'fable'. Did you mean 'fable-9m'"),
+        (("--checkpoint", "fable"), "there is no checkpoint 'fable'. Did you mean 'fable-6m'"),
         (("--format", "csv"), "there is no value of --format 'csv'"),
     ],
 )

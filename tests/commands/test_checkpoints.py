@@ -36,24 +36,24 @@ def test_info_without_a_name_is_the_embedded_one(run, fable):
     facts = info(run)
     assert facts["path"] == str(fable)
     wanted = {
-        "name": "fable-9m",
+        "name": "fable-6m",
         "architecture": "LlamaForCausalLM",
-        "parameters": 8_749_120,
-        "context": 256,
+        "parameters": 5_573_888,
+        "context": 512,
         "vocabulary": 4096,
         "layers": 6,
-        "kv_heads": 5,
+        "kv_heads": 4,
         "head_dim": 64,
-        "dtypes": {"float16": 8_749_120},
+        "dtypes": {"float16": 5_573_888},
         "bytes": (fable / "model.safetensors").stat().st_size,
     }
     assert {key: facts[key] for key in wanted} == wanted
-    # keys and values of 6 layers with 5 heads of 64 numbers of 4 bytes
-    assert facts["kv_cache_bytes_per_token"] == 2 * 6 * 5 * 64 * 4
+    # keys and values of 6 layers with 4 heads of 64 numbers of 4 bytes
+    assert facts["kv_cache_bytes_per_token"] == 2 * 6 * 4 * 64 * 4
     memory = facts["memory"]
-    assert {key: memory[key] for key in ("positions", "kv_cache_bytes")} == {"positions": 256, "kv_cache_bytes": 256 * 15_360}
+    assert {key: memory[key] for key in ("positions", "kv_cache_bytes")} == {"positions": 512, "kv_cache_bytes": 512 * 12_288}
     for precision, size in {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}.items():
-        assert memory[precision] == size * 8_749_120 + 256 * 15_360
+        assert memory[precision] == size * 5_573_888 + 512 * 12_288
         assert precision in memory["fits"]
     assert memory["available"] > memory["float32"]
     assert facts["from"] == "shipped"
@@ -62,12 +62,12 @@ def test_info_without_a_name_is_the_embedded_one(run, fable):
 
 
 def test_info_in_words(run):
-    text = run("info", "fable-9m", "--context", "100")
+    text = run("info", "fable-6m", "--context", "100")
     for line in (
-        "parameters    8,749,120",
-        "context       256 positions",
+        "parameters    5,573,888",
+        "context       512 positions",
         "vocabulary    4,096 tokens",
-        "KV cache      15,360 bytes a token (float32)",
+        "KV cache      12,288 bytes a token (float32)",
     ):
         assert line in text.splitlines()
     weights = "36.5 MB (float32), 19 MB (float16), 19 MB (bfloat16), 10.3 MB (int8)"
@@ -76,9 +76,9 @@ def test_info_in_words(run):
 
 
 def test_the_memory_is_told_at_a_length_the_context_holds(run):
-    assert info(run, "--context", "1")["memory"]["kv_cache_bytes"] == 15_360
-    with pytest.raises(UsageError, match="--context must be at most 256, the context of fable-9m, not 257"):
-        run("info", "--context", "257")
+    assert info(run, "--context", "1")["memory"]["kv_cache_bytes"] == 12_288
+    with pytest.raises(UsageError, match="--context must be at most 512, the context of fable-6m, not 513"):
+        run("info", "--context", "513")
     with pytest.raises(UsageError, match="--context must be a whole number at least 1"):
         run("info", "--context", "0")
 
@@ -132,10 +132,10 @@ def test_list_names_every_checkpoint_and_hides_none_behind_a_damaged_one(run, fa
     assert header.split() == ["checkpoint", "from", "architecture", "parameters", "context", "size", "path"]
     assert broken.startswith("broken ")
     assert "damaged" in broken
-    assert copy.split() == ["copy", "yours", "LlamaForCausalLM", "8,749,120", "256", "17.5", "MB", str(mine / "copy")]
-    assert default.startswith("fable-9m (default)")
+    assert copy.split() == ["copy", "yours", "LlamaForCausalLM", "5,573,888", "512", "11.2", "MB", str(mine / "copy")]
+    assert default.startswith("fable-6m (default)")
     found = json.loads(run("list", "--format", "json"))
-    assert [(each["name"], each["error"] is None) for each in found] == [("broken", False), ("copy", True), ("fable-9m", True)]
+    assert [(each["name"], each["error"] is None) for each in found] == [("broken", False), ("copy", True), ("fable-6m", True)]
 
 
 def test_a_damaged_checkpoint_is_a_run_time_failure_and_an_unknown_one_a_wrong_usage(run, fable, tmp_path):
@@ -143,8 +143,8 @@ def test_a_damaged_checkpoint_is_a_run_time_failure_and_an_unknown_one_a_wrong_u
     (tmp_path / "broken" / "config.json").write_text("{}")
     with pytest.raises(RunError, match="architecture"):
         run("info", "./broken")
-    with pytest.raises(UsageError, match=r"there is no checkpoint 'fable-9'. Did you mean 'fable-9m'"):
-        run("info", "fable-9")
+    with pytest.raises(UsageError, match=r"there is no checkpoint 'fable-6'. Did you mean 'fable-6m'"):
+        run("info", "fable-6")
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_the_licence_stands_in_the_cards_first_block(tmp_path, card, name):
 
 
 def test_convert_writes_a_file_that_check_finds_whole(run, fable, tmp_path):
-    assert run("convert", "fable-9m", "fable.gguf", "--to", "gguf") == "fable.gguf: 17.6 MB\n"
-    assert run("check", "./fable.gguf") == "fable is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"
-    assert info(run, "./fable.gguf")["dtypes"] == {"float16": 8_744_960, "float32": 4_160}
+    assert run("convert", "fable-6m", "fable.gguf", "--to", "gguf") == "fable.gguf: 11.3 MB\n"
+    assert run("check", "./fable.gguf") == "fable is whole: 56 tensors, 5,573,888 numbers, all of them finite.\n"
+    assert info(run, "./fable.gguf")["dtypes"] == {"float16": 5_570_560, "float32": 3_328}
     with pytest.raises(UsageError, match=r"fable.gguf is there already; --force replaces it"):
-        run("convert", "fable-9m", "fable.gguf", "--to", "gguf")
-    assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 17.6 MB\n"
+        run("convert", "fable-6m", "fable.gguf", "--to", "gguf")
+    assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 11.3 MB\n"
     assert (tmp_path / "back" / "model.safetensors").read_bytes()[-64:] == (fable / "model.safetensors").read_bytes()[-64:]
 
 
@@ -197,11 +197,11 @@ def test_a_gguf_file_is_found_by_the_names_that_ollama_and_the_hub_give_it(run, 
         assert (facts["name"], facts["from"], facts["licence"]) == (name, store, "mit")
         assert facts["chat_template"] is info(run)["chat_template"]
     assert [line.split()[:2] for line in run("list").splitlines()[1:]] == [
-        ["fable-9m", "(default)"],
+        ["fable-6m", "(default)"],
         ["owner/story-GGUF", "hub"],
         ["story:latest", "ollama"],
     ]
-    assert greedy("story") == greedy("owner/story-GGUF") == greedy("fable-9m")
+    assert greedy("story") == greedy("owner/story-GGUF") == greedy("fable-6m")
 
 
 def greedy(name):
@@ -238,4 +238,4 @@ def test_check_ends_with_the_name_of_a_damaged_tensor(run, fable, tmp_path):
     (tmp_path / "broken" / "model.safetensors").write_bytes(data)
     with pytest.raises(RunError, match=r"broken is damaged: tensor 'model\.[a-z_.0-9]+' holds 1 numbers that are not finite"):
         run("check", "./broken")
-    assert run("check") == "fable-9m is whole: 56 tensors, 8,749,120 numbers, all of them finite.\n"
+    assert run("check") == "fable-6m is whole: 56 tensors, 5,573,888 numbers, all of them finite.\n"

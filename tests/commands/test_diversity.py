@@ -104,7 +104,7 @@ def test_gates_fail_a_survey_as_they_fail_a_run(shell):
         (("--variant", "top_k=x", "x"), "--variant top_k must be a whole number at least 0, not 'x'"),
         (("--samples", "0", "x"), "--samples must be a whole number at least 1, not '0'"),
         (("--format", "yaml", "x"), "there is no value of --format 'yaml'. Choices: csv, json, table."),
-        (("--checkpoint", "fable", "x"), "there is no checkpoint 'fable'. Did you mean 'fable-9m'"),
+        (("--checkpoint", "fable", "x"), "there is no checkpoint 'fable'. Did you mean 'fable-6m'"),
         (("--fail-on", "time", "x"), "--fail-on time needs --time-limit SECONDS"),
         (("--no-stdin",), "holds no prompt; give one as the argument"),
     ],

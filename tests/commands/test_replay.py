@@ -120,7 +120,7 @@ def test_text_knobs_need_the_recorded_checkpoint_or_another(run, traced, tmp_pat
     assert steps_of(run, lost) == steps_of(run, traced)
     with pytest.raises(UsageError, match="needs the checkpoint's tokens"):
         run(lost, "--logit-bias", " the=-5")
-    assert steps_of(run, lost, "--logit-bias", " the=-5", "--checkpoint", "fable-9m") == steps_of(run, traced, "--logit-bias", " the=-5")
+    assert steps_of(run, lost, "--logit-bias", " the=-5", "--checkpoint", "fable-6m") == steps_of(run, traced, "--logit-bias", " the=-5")
 
 
 @pytest.mark.parametrize("field", ["prompt", "checkpoint", "preset", "candidates", "bytes", "logits"])
@@ -139,7 +139,7 @@ def test_nothing_hostile_reaches_the_terminal(run, traced, tmp_path, field):
     hostile = tmp_path / "hostile.jsonl"
     hostile.write_text("".join(json.dumps(line) + "\n" for line in lines))
     try:
-        told = "".join(run(hostile, "--preset", "greedy", "--checkpoint", "fable-9m"))
+        told = "".join(run(hostile, "--preset", "greedy", "--checkpoint", "fable-6m"))
     except GencliError as error:
         told = str(error)
     assert told

@@ -58,7 +58,7 @@ def test_a_checkpoint_that_is_not_there(run, traced, tmp_path):
         lost.write_text("\n".join([json.dumps(values), *lines[1:]]))
         with pytest.raises(UsageError, match="is not there; name one with --checkpoint"):
             run(lost)
-        assert "as recorded" in run(lost, "--checkpoint", "fable-9m")
+        assert "as recorded" in run(lost, "--checkpoint", "fable-6m")
 
 
 def test_a_trace_without_a_fingerprint(run, traced, tmp_path):

@@ -39,7 +39,7 @@ def test_done(shell):
         (["--top-p", "1.5", "x"], "(0, 1]"),
         (["--temperature", "-1", "x"], "temperature"),
         (["--pipeline", "top_k,topp", "x"], "top_p"),
-        (["--checkpoint", "fabel-9m", "x"], "fable-9m"),
+        (["--checkpoint", "fabel-6m", "x"], "fable-6m"),
         (["--seed", "-1", "x"], "seed"),
         (["--samples", "0", "x"], "samples"),
         (["--precision", "float8", "x"], "float32"),

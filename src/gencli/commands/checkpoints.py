@@ -24,7 +24,7 @@ Examples:
 """
 CONVERT_EXAMPLES = """\b
 Examples:
-  gencli checkpoints convert fable-9m fable.gguf --to gguf
+  gencli checkpoints convert fable-6m fable.gguf --to gguf
   gencli checkpoints convert ./llama.gguf ./llama --to huggingface --precision float16
 """
 CHECK_EXAMPLES = """\b

@@ -48,7 +48,7 @@ Examples:
 """
 IMPORT_EXAMPLES = """\b
 Examples:
-  gencli presets import checkpoints/fable-9m/generation_config.json
+  gencli presets import checkpoints/fable-6m/generation_config.json
   gencli presets import Modelfile --from ollama --name mario
   gencli presets import -- llama-cli --temp 0.7 --top-k 20 --samplers "top_k;top_p;temperature"
   echo 'llama-server --min-p 0.1 --temp 1.2' | gencli presets import - -o ./hot.yaml
