@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.test_decoder import CONTEXT, gpt2, prefilled
 
 from gencli.decoder import Decoder
 from gencli.guidance import Companion, guided
 from gencli.loading import load
 from gencli.models import Model
+from test_decoder import CONTEXT, gpt2, prefilled
 
 
 def followed(model: Model, prompt: list[int], negative: list[int], scale: float, count: int, **settings: object) -> list[int]:
