@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 class Pipeline:
     """Stages by name, applied in the given order; the same stage may stand twice.
 
-    A stage with a field `slot` learns its 0-based place by it, under which it keeps its notes.
+    A stage with a field `slot` learns its 0-based place by it, under which it keeps its notes. `needs` are the other prompts, without
+    repetition, whose logits its stages must be handed.
     """
 
     def __init__(self, stages: Sequence[tuple[str, Stage]]) -> None:
         self.names = tuple(name for name, _ in stages)
         self.stages = tuple(_placed(stage, at) for at, (_, stage) in enumerate(stages))
+        needed = (getattr(stage, "needs", None) for stage in self.stages)
+        self.needs = tuple(dict.fromkeys(need for need in needed if need is not None))
         self._listeners = tuple(stage for stage in self.stages if hasattr(stage, "drawn"))
         self._rewinders = tuple(stage for stage in self.stages if hasattr(stage, "rewind"))
 
