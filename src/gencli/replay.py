@@ -116,11 +116,21 @@ class _Plan:
         # what comes after all of the recorded stages goes on from their recorded end
         count = len(self.recorded.stages)
         self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
+        self._refuse_what_needs_the_model(count if self.goes_on else 0)
         self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
         # what such a stage notes is known only where probabilities are
         self.listens = any(
             hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages
         )
+
+    def _refuse_what_needs_the_model(self, start: int) -> None:
+        """Raises `UsageError` for a stage from that place on which was handed what no trace keeps."""
+        for name, stage in zip(self.pipeline.names[start:], self.pipeline.stages[start:], strict=True):
+            if getattr(stage, "needs", None) is not None:
+                raise UsageError(
+                    f"{name} asks the model twice at every step, and a trace keeps one answer: a replay holds to it only where its "
+                    "pipeline begins with all that was recorded; leave it out, or write anew with `gencli generate`."
+                )
 
     def text(self, token_id: int) -> str | None:
         """A token's text, as far as it is known."""
@@ -233,10 +243,12 @@ class _Walk:
         """Everything that may be in play at the end of this step, as far as the record tells."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
             return Outcome(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors))
-        return outcome(record, self.plan.pipeline, [self.memory])
+        return Outcome(None) if self.plan.pipeline.needs else outcome(record, self.plan.pipeline, [self.memory])
 
     def _tosses(self, record: Record) -> bool:
         """Whether the recorded pipeline decided something by a coin of its own, which another seed tosses anew."""
         self.memory.tossed = False
+        for prompt in self.plan.recorded.needs:  # which logits it sees makes no difference to whether a coin falls
+            self.memory.hand(prompt, record.example.logits[0])
         self.plan.recorded(record.example, [self.memory])
         return self.memory.tossed
