@@ -53,6 +53,8 @@ def _values(knob: Knob) -> list[Any]:
 
 
 EVERY_STAGE = [(name, settings) for name in names("stages") for settings in lively(name)]
+# those that logits made by hand are enough for
+BY_HAND = [(name, settings) for name, settings in EVERY_STAGE if not hasattr(find("stages", name), "needs")]
 
 
 def recorded(session: Session, preset: Preset, seed: int = 1, tokens: int = 8, **options: Any) -> list[Event]:
