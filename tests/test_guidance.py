@@ -16,7 +16,6 @@ from gencli.comparison import compare
 from gencli.decoder import Decoder
 from gencli.errors import UsageError
 from gencli.events import Event, Finished, Retracted, Token
-from gencli.gathering import gathered
 from gencli.generation import Options, run
 from gencli.inspection import inspect, orders
 from gencli.loading import Session, load
@@ -164,7 +163,7 @@ def test_what_is_told_adds_up() -> None:
 def test_a_run_ends_where_the_longer_of_both_texts_fills_the_context() -> None:
     (finished,) = [event for event in events_of(guided(negative="ahoyahoy")) if isinstance(event, Finished)]
     assert (finished.reason, finished.new_tokens) == ("context", 16 - 8)
-    with pytest.raises(UsageError, match="the negative prompt has 16 tokens and the context holds 16.*--overflow slide"):
+    with pytest.raises(UsageError, match=r"the negative prompt has 16 tokens and the context holds 16.*--overflow slide"):
         events_of(guided(negative="ahoy" * 4))
     assert len(ids_of(events_of(guided(negative="ahoy" * 5, max_new_tokens=9), overflow="slide"))) == 9
 

@@ -197,8 +197,10 @@ def _walk(
         if len(going) < len(rows):
             rows = [rows[place] for place in going]
             logits = {ids: values[going] for ids, values in logits.items() if values is not None}
-            for each in (*decoders.values(), *companions):
-                each.keep(going)
+            for decoder in decoders.values():
+                decoder.keep(going)
+            for beside in companions:
+                beside.keep(going)
             memories = [[each[place] for place in going] for each in memories]
         finals = []
         tokens = [texts[row][step] for row in rows]

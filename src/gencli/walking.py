@@ -96,7 +96,6 @@ class Walk:
                     self._kept = parts
             yield logits
 
-
     def beside(self, prompt: tuple[int, ...]) -> Walk:
         """The same text behind another prompt; behind the last token of its own where that is empty."""
         if prompt not in self._beside:

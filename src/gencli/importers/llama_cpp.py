@@ -277,8 +277,8 @@ def _guidance(reading: _Reading) -> list[Wish]:
     if not reading.negative:
         without = "without --cfg-negative-prompt llama.cpp sets the prompt against its start token, gencli against its last."
         reading.report.lost.append(f"{scale.said}: {without}")
-    negative = {"negative": text for text in _texts([reading.negative], reading)}
-    return [Wish("guidance", {"": scale.value, **negative}, scale.said, scale.origin)]
+    negative = "".join(_texts([reading.negative], reading))
+    return [Wish("guidance", {"": scale.value} | ({"negative": negative} if negative else {}), scale.said, scale.origin)]
 
 
 def _texts(found: list[str], reading: _Reading) -> tuple[str, ...]:
