@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +15,8 @@ import torch
 from gencli import lesson
 from gencli.comparison import compare
 from gencli.decoder import Decoder
-from gencli.errors import UsageError
-from gencli.events import Event, Finished, Retracted, Token
+from gencli.errors import RunError, UsageError
+from gencli.events import Event, Finished, Retracted, Token, to_json
 from gencli.generation import Options, run
 from gencli.inspection import inspect, orders
 from gencli.loading import Session, load
@@ -23,6 +24,7 @@ from gencli.observation import Detail
 from gencli.preset import Preset
 from gencli.prompting import Prompt
 from gencli.replay import replay_trace
+from gencli.schema import event_from
 from gencli.scoring import score_given
 from gencli.tokenizers import encode_prompt
 from gencli.unrecorded import Record
@@ -231,9 +233,27 @@ def test_a_trace_replays_what_it_can() -> None:
     longer = guided("temperature: 0.8", "top_k: 12", "top_k: 3", negative="hi")
     assert all(step.decided for step in replay_trace(events, longer, vocabulary=tiny.vocabulary))
     assert all(step.decided for step in replay_trace(events, Preset.loads("pipeline: [top_k: 3]")))
-    for other in (guided("temperature: 0.8", "top_k: 12", negative="ha"), guided("top_k: 12", negative="hi")):
-        with pytest.raises(UsageError, match="guidance asks the model twice at every step, and a trace keeps one answer"):
+    for other in (guided("top_k: 12", negative="ha"), guided("top_k: 12", negative="hi", scale=3), guided("guidance: 3", negative="hi")):
+        with pytest.raises(UsageError, match="guidance asks the model twice at every step, and a trace keeps what it made of that"):
             list(replay_trace(events, other, vocabulary=tiny.vocabulary))
+
+
+def test_under_the_same_guidance_other_stages_replay_as_they_would_run(fable: Session) -> None:
+    def preset(*stages: str) -> Preset:
+        return guided(*stages, negative="The dog was", scale=2.0, max_new_tokens=12)
+
+    written = events_of(preset("temperature: 0.8", "top_k: 40"), fable, "Once upon a time", detail=Detail(logits=True))
+    events = [event_from(json.loads(to_json(event))) for event in written]  # as a trace has them
+    for other in (preset("temperature: 0"), preset("top_k: 20", "temperature: 1.2"), preset("top_k: 30", "xtc: 1")):
+        fresh = ids_of(events_of(other, fable, "Once upon a time"))
+        steps = list(replay_trace(events, other, vocabulary=fable.vocabulary))
+        assert all(step.decided for step in steps)
+        same = next((at for at, step in enumerate(steps) if not step.same), len(steps) - 1)
+        assert [step.id for step in steps[: same + 1]] == fresh[: same + 1]
+    started, token = events[:2]
+    without = [started, replace(token, logits=replace(token.logits, guided=None))]
+    with pytest.raises(RunError, match="no logits were recorded"):
+        list(replay_trace(without, preset("top_k: 3"), vocabulary=fable.vocabulary))
 
 
 def test_a_trace_is_verified(fable: Session) -> None:

@@ -156,6 +156,11 @@ def changes(stage: Stage) -> bool:
     return not any(each.neutral is not None and getattr(stage, each.name) == each.neutral for each in knobs(stage))
 
 
+def others_needed(stages: Iterable[tuple[str, Stage]]) -> int:
+    """How many other prompts the model reads beside each text, at most."""
+    return sum(getattr(stage, "needs", None) is not None for _, stage in stages)
+
+
 @runtime_checkable
 class Stage(Protocol):
     """What every stage offers.
