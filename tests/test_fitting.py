@@ -70,6 +70,8 @@ def test_the_command_line_counts_the_cache_that_was_asked_for(giant):
         generate.main(arguments, prog_name="gencli generate", standalone_mode=False)
     # keys and values of 260 layers with 128 heads of 128 numbers of 4 bytes
     assert f"for a KV cache of 1,100 positions x 4 texts ({2 * 260 * 128 * 128 * 4 / 1e6:.3g} MB each)" in str(caught.value)
+    with pytest.raises(RunError, match="for a KV cache of 1,100 positions x 8 texts"):  # guidance reads a second text beside each
+        generate.main(["--guidance", "2", *arguments], prog_name="gencli generate", standalone_mode=False)
 
 
 def test_what_fits_is_not_refused(fable):
