@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gencli import lesson
+from gencli import compiled, lesson
 from gencli.comparison import compare
 from gencli.decoder import Decoder
 from gencli.errors import RunError, UsageError
@@ -32,6 +32,7 @@ from gencli.variations import Variation
 from gencli.verification import verify_trace
 from gencli.walking import GivenText
 from pipelines import tiny_session
+from test_decoder import llama
 
 PROMPT = (3, 4, 5)
 NEGATIVES: dict[str, list[int]] = {"": [5], "hi": [7, 8]}  # of the tiny session, whose tokens are letters
@@ -93,15 +94,19 @@ def test_the_text_is_that_of_transformers(stories: tuple[Session, Any], negative
 
 @pytest.mark.parametrize("negative", NEGATIVES)
 @pytest.mark.parametrize("cache", [True, False])
-def test_it_is_the_exact_slow_computation_beyond_the_context_too(negative: str, cache: bool) -> None:
-    events = events_of(guided(negative=negative, max_new_tokens=40), detail=Detail(logits=True), overflow="slide", cache=cache)
-    tokens = tokens_of(events)
+@pytest.mark.parametrize("fast", [False, True])
+def test_it_is_the_exact_slow_computation_beyond_the_context_too(negative: str, cache: bool, fast: bool) -> None:
+    if fast and not compiled.available():
+        pytest.skip("the extra `fast` is not installed")
+    session = replace(tiny_session(40), model=llama(16, fast=True)) if fast else tiny
+    preset = guided(negative=negative, max_new_tokens=40)
+    tokens = tokens_of(events_of(preset, session, detail=Detail(logits=True), overflow="slide", cache=cache))
     ids = [token.id for token in tokens]
     assert len(ids) == 40
     for at, token in enumerate(tokens):
         assert token.logits is not None
         final = Record.of(token.logits).final.double().log_softmax(0)
-        torch.testing.assert_close(final, slowly(tiny, PROMPT, NEGATIVES[negative], ids[:at], 2.0), rtol=0, atol=1e-4)
+        torch.testing.assert_close(final, slowly(session, PROMPT, NEGATIVES[negative], ids[:at], 2.0), rtol=0, atol=1e-4)
 
 
 def test_two_guidances_have_a_companion_each() -> None:

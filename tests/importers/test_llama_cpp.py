@@ -147,7 +147,7 @@ def test_a_script_over_lines_with_comments_and_a_pipe():
         ("--lora x.gguf", "--lora .*model's weights"),
         ("-n -1", "-n -1: a preset cannot ask for no limit"),
         ("--samplers 'top_k;tfs_z'", '--samplers: "tfs_z" is no sampler of llama.cpp'),
-        ("--cfg-scale 1.5", "--cfg-scale 1.5: without --cfg-negative-prompt .* gencli against its last"),
+        ("--cfg-scale 1.5", "--cfg-scale 1.5: alone it sets the prompt against the start token in llama.cpp, its last in gencli"),
         ("--cfg-negative-prompt-file x.txt", "--cfg-negative-prompt-file .*no file is read here"),
         ("--repeat-last-n -1", "repeat_last_n -1 is carried over as what it is documented to mean"),
     ],

@@ -275,8 +275,7 @@ def _guidance(reading: _Reading) -> list[Wish]:
     if scale is None or scale.value <= 1:
         return []
     if not reading.negative:
-        without = "without --cfg-negative-prompt llama.cpp sets the prompt against its start token, gencli against its last."
-        reading.report.lost.append(f"{scale.said}: {without}")
+        reading.report.lost.append(f"{scale.said}: alone it sets the prompt against the start token in llama.cpp, its last in gencli.")
     negative = "".join(_texts([reading.negative], reading))
     return [Wish("guidance", {"": scale.value} | ({"negative": negative} if negative else {}), scale.said, scale.origin)]
 
