@@ -72,10 +72,11 @@ def plain_vocabulary(size: int) -> Vocabulary:
 def made(
     rows: Sequence[Tensor], preset: Preset, seed: int, vocabulary: Vocabulary, prompt_ids: tuple[int, ...] = (1, 2, 3)
 ) -> Iterator[Event]:
-    """The events of a run whose model gives these logits (size,), one a step."""
+    """The events of a run whose model gives these logits (size,), one a step, and behind another prompt the same backwards."""
     pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
     yield started(preset, pipeline, seed)
     for step, row in enumerate(rows):
+        memory.hand((), row.flip(0))
         passed = pipeline.traced(Candidates(row[None]), [memory])
         token = draw(passed[-1], [memory.uniform()])[0]
         pipeline.drawn(passed[-1], [token], [memory])
@@ -92,6 +93,7 @@ def truth(rows: Sequence[Tensor], tokens: Sequence[int], preset: Preset, seed: i
     """What a pipeline really draws along given tokens, and its distribution (size,) at each step."""
     pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
     for row, token in zip(rows, tokens, strict=True):
+        memory.hand((), row.flip(0))
         final = pipeline(Candidates(row[None]), [memory])
         yield draw(final, [memory.uniform()])[0], final.spread(len(row))[0].double().softmax(0)
         pipeline.drawn(final, [token], [memory])

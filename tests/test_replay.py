@@ -203,7 +203,8 @@ def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.T
         assert step.recorded_prob[0] - ROUNDED <= float(probs[step.recorded_id]) <= step.recorded_prob[1] + ROUNDED
         if step.id is not None:
             assert step.prob[0] - ROUNDED <= float(probs[step.id]) <= step.prob[1] + ROUNDED
-        held = set(memoryview(event.logits.ids).cast("i")) if event.logits.ids else set(range(SIZE))
+        ids = (event.logits.guided or event.logits).ids
+        held = set(memoryview(ids).cast("i")) if ids else set(range(SIZE))
         others = sum(float(probs[token]) for token in range(SIZE) if token not in held)
         assert others <= step.unrecorded + ROUNDED
 
@@ -214,6 +215,16 @@ def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.T
 @example(preset_of(("tail_free", {"z": 0.5})), preset_of(("length_decay", {"factor": 3.0})), 1.0, 0, 0)
 @example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
 def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
+    check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
+
+
+AFTER = st.lists(st.sampled_from(BY_HAND), max_size=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([0.0, 0.5, 1.5, 3.0]), AFTER, AFTER, st.floats(0.3, 8), st.integers(0, 10**6), st.integers(0, 3))
+def test_what_is_decided_behind_a_recorded_guidance_is_true(guidance, before, after, scale, noise, seed):
+    recorded_by, other = (preset_of(("guidance", {"scale": guidance}), *stages) for stages in (before, after))
     check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
 
 
