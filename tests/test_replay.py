@@ -214,6 +214,7 @@ def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.T
 @example(preset_of(("top_k", {"k": 40})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
 @example(preset_of(("tail_free", {"z": 0.5})), preset_of(("length_decay", {"factor": 3.0})), 1.0, 0, 0)
 @example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
+@example(preset_of(("adaptive_p", {"target": 0.5})), preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), 1.0, 0, 0)
 def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
     check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
 

@@ -113,16 +113,14 @@ class _Plan:
         self.seed = started.seed if seed is None else seed
         self.vocabulary = vocabulary
         self.texts: dict[int, str] = {}
-        # what comes after all of the recorded stages goes on from their recorded end
         count = len(self.recorded.stages)
-        self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
+        self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
+        # what comes after all of the recorded stages goes on from their recorded end, unless those learn from what comes after them
+        begins = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
+        self.goes_on = begins and not (self.after and _learns(self.recorded))
         self.head = self._shared_head()
         self._refuse_what_needs_the_model(count if self.goes_on else self.head)
-        self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
-        # what such a stage notes is known only where probabilities are
-        self.listens = any(
-            hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages
-        )
+        self.listens = _learns(self.pipeline)  # what such a stage notes is known only where probabilities are
 
     def _shared_head(self) -> int:
         """How many stages at the beginning, recorded and now, asked the model for more, and are all that do."""
@@ -144,6 +142,11 @@ class _Plan:
         if self.vocabulary is not None and token_id < self.vocabulary.size:
             return self.vocabulary.text(token_id)
         return self.texts.get(token_id)
+
+
+def _learns(pipeline: Pipeline) -> bool:
+    """Whether a stage notes more than what follows from the drawn ids: their probabilities under the whole pipeline."""
+    return any(hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in pipeline.stages)
 
 
 def _bound(preset: Preset, vocabulary: Vocabulary | None) -> Pipeline:
