@@ -71,7 +71,7 @@ def setting(stage: str, each: Knob, *, first: bool) -> str:
 
 
 def shown(each: Knob) -> str:
-    if each.default in (None, (), {}):
+    if each.default in (None, (), {}, ""):
         return "none"
     return f"`{json.dumps(each.default, ensure_ascii=False)}`" if isinstance(each.default, tuple) else f"{each.default}"
 

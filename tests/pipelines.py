@@ -17,7 +17,7 @@ from gencli.registry import find, names
 from gencli.stages import Knob, knobs
 from gencli.vocabulary import Vocabulary
 
-# what needs more than the logits of a step (a negative prompt, say) is not asked along a given text
+# what needs more than the logits of a step is tested by itself
 STAGES = tuple(name for name in names("stages") if not hasattr(find("stages", name), "needs"))
 
 

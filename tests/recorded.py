@@ -53,6 +53,8 @@ def _values(knob: Knob) -> list[Any]:
 
 
 EVERY_STAGE = [(name, settings) for name in names("stages") for settings in lively(name)]
+# those that logits made by hand are enough for
+BY_HAND = [(name, settings) for name, settings in EVERY_STAGE if not hasattr(find("stages", name), "needs")]
 
 
 def recorded(session: Session, preset: Preset, seed: int = 1, tokens: int = 8, **options: Any) -> list[Event]:
@@ -70,10 +72,11 @@ def plain_vocabulary(size: int) -> Vocabulary:
 def made(
     rows: Sequence[Tensor], preset: Preset, seed: int, vocabulary: Vocabulary, prompt_ids: tuple[int, ...] = (1, 2, 3)
 ) -> Iterator[Event]:
-    """The events of a run whose model gives these logits (size,), one a step."""
+    """The events of a run whose model gives these logits (size,), one a step, and behind another prompt the same backwards."""
     pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
     yield started(preset, pipeline, seed)
     for step, row in enumerate(rows):
+        memory.hand((), row.flip(0))
         passed = pipeline.traced(Candidates(row[None]), [memory])
         token = draw(passed[-1], [memory.uniform()])[0]
         pipeline.drawn(passed[-1], [token], [memory])
@@ -90,6 +93,7 @@ def truth(rows: Sequence[Tensor], tokens: Sequence[int], preset: Preset, seed: i
     """What a pipeline really draws along given tokens, and its distribution (size,) at each step."""
     pipeline, memory = Pipeline(preset.stages()).bind(vocabulary), Memory(STARTED.prompt_ids, seed)
     for row, token in zip(rows, tokens, strict=True):
+        memory.hand((), row.flip(0))
         final = pipeline(Candidates(row[None]), [memory])
         yield draw(final, [memory.uniform()])[0], final.spread(len(row))[0].double().softmax(0)
         pipeline.drawn(final, [token], [memory])

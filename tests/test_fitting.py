@@ -69,7 +69,9 @@ def test_the_command_line_counts_the_cache_that_was_asked_for(giant):
     with pytest.raises(RunError) as caught:
         generate.main(arguments, prog_name="gencli generate", standalone_mode=False)
     # keys and values of 260 layers with 128 heads of 128 numbers of 4 bytes
-    assert f"for a KV cache of 1,100 positions x 4 samples ({2 * 260 * 128 * 128 * 4 / 1e6:.3g} MB each)" in str(caught.value)
+    assert f"for a KV cache of 1,100 positions x 4 texts ({2 * 260 * 128 * 128 * 4 / 1e6:.3g} MB each)" in str(caught.value)
+    with pytest.raises(RunError, match="for a KV cache of 1,100 positions x 8 texts"):  # guidance reads a second text beside each
+        generate.main(["--guidance", "2", *arguments], prog_name="gencli generate", standalone_mode=False)
 
 
 def test_what_fits_is_not_refused(fable):
@@ -96,7 +98,7 @@ def test_bytes_a_weight_are_those_of_the_precisions(precision):
         ({}, 1e9, "It takes at least 1.07 GB in any precision: a smaller"),
         ({"positions": 30_000}, 5e9, "3 GB for a KV cache of 30,000 positions (100 kB each) and 125 MB"),
         ({"positions": 30_000, "precision": "int8"}, 3e9, "19,328 positions fit: ask for fewer with --max-new-tokens or --samples."),
-        ({"positions": 300, "rows": 100}, 5e9, "3 GB for a KV cache of 300 positions x 100 samples"),
+        ({"positions": 300, "rows": 100}, 5e9, "3 GB for a KV cache of 300 positions x 100 texts"),
     ],
 )
 def test_the_refusal_tells_the_sum_and_what_helps(need, free, says):

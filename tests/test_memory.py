@@ -182,3 +182,16 @@ def test_a_fork_goes_its_own_way() -> None:
     assert (memory.ids, memory.noted(0)) == ([1, 2], None)
     assert (fork.ids, fork.noted(0)) == ([1, 2, 3, 9], "mine")
     assert (other.ids, other.noted(0)) == ([1, 2, 3], "both")
+
+
+def test_what_is_handed_in_is_of_this_step_and_this_sequence_alone() -> None:
+    memory, logits = Memory([1, 2]), torch.zeros(3)
+    memory.hand((7,), logits)
+    assert memory.handed((7,)) is logits
+    assert memory.handed(()) is None
+    assert memory.fork().handed((7,)) is None
+    memory.append(5)
+    assert memory.handed((7,)) is None
+    memory.hand((7,), logits)
+    memory.rewind(0)
+    assert memory.handed((7,)) is None

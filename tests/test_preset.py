@@ -171,6 +171,8 @@ def stage_settings():
     def of(knob):
         if knob.kind == "choice":
             return st.sampled_from(knob.choices)
+        if knob.kind == "text":
+            return TEXT | st.just("")
         if knob.kind == "map":
             tokens = st.integers(0, 10**6) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
             pair = st.tuples(tokens, st.floats(-1e4, 1e4) | st.just(float("-inf")))

@@ -40,8 +40,9 @@ def changed(preset, typed, folder):
 
 def gets_through(session, given, preset):
     """The pipeline over all steps, anew."""
-    judge = Judge(Pipeline(preset.stages()).bind(vocabulary_of(session, preset)), given.prompt_ids)
-    for first, logits in Walk(session, given).parts():
+    walk = Walk(session, given)
+    judge = Judge(Pipeline(preset.stages()).bind(vocabulary_of(session, preset)), walk)
+    for first, logits in walk.parts():
         for row in range(len(logits)):
             raw, token = Candidates(logits[row : row + 1]), given.ids[first + row]
             final = judge.lets_through(raw, token)

@@ -19,7 +19,7 @@ from gencli.shipped import folder
 from gencli.stages import knobs
 from gencli.trace import Trace
 from proofs import quick
-from recorded import EVERY_STAGE, logits_of, made, plain_vocabulary, preset_of, recorded, truth
+from recorded import BY_HAND, EVERY_STAGE, logits_of, made, plain_vocabulary, preset_of, recorded, truth
 
 SIZE = 3000
 ROUNDED = 1e-5  # of probability
@@ -184,7 +184,7 @@ def test_text_needs_a_vocabulary():
     assert len(list(replay_trace(events, named, vocabulary=VOCABULARY))) == 3
 
 
-PIPELINES = st.lists(st.sampled_from(EVERY_STAGE), max_size=3).map(lambda stages: preset_of(*stages)) | st.sampled_from(SHIPPED).map(
+PIPELINES = st.lists(st.sampled_from(BY_HAND), max_size=3).map(lambda stages: preset_of(*stages)) | st.sampled_from(SHIPPED).map(
     Preset.load
 )
 
@@ -203,7 +203,8 @@ def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.T
         assert step.recorded_prob[0] - ROUNDED <= float(probs[step.recorded_id]) <= step.recorded_prob[1] + ROUNDED
         if step.id is not None:
             assert step.prob[0] - ROUNDED <= float(probs[step.id]) <= step.prob[1] + ROUNDED
-        held = set(memoryview(event.logits.ids).cast("i")) if event.logits.ids else set(range(SIZE))
+        ids = (event.logits.guided or event.logits).ids
+        held = set(memoryview(ids).cast("i")) if ids else set(range(SIZE))
         others = sum(float(probs[token]) for token in range(SIZE) if token not in held)
         assert others <= step.unrecorded + ROUNDED
 
@@ -213,7 +214,18 @@ def check_what_is_decided(recorded_by: Preset, other: Preset, rows: list[torch.T
 @example(preset_of(("top_k", {"k": 40})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
 @example(preset_of(("tail_free", {"z": 0.5})), preset_of(("length_decay", {"factor": 3.0})), 1.0, 0, 0)
 @example(preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), preset_of(("tail_free", {"z": 0.5})), 1.0, 0, 2)
+@example(preset_of(("adaptive_p", {"target": 0.5})), preset_of(("adaptive_p", {"target": 0.5}), ("tail_free", {"z": 0.5})), 1.0, 0, 0)
 def test_what_is_decided_is_true(recorded_by, other, scale, noise, seed):
+    check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
+
+
+AFTER = st.lists(st.sampled_from(BY_HAND), max_size=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([0.0, 0.5, 1.5, 3.0]), AFTER, AFTER, st.floats(0.3, 8), st.integers(0, 10**6), st.integers(0, 3))
+def test_what_is_decided_behind_a_recorded_guidance_is_true(guidance, before, after, scale, noise, seed):
+    recorded_by, other = (preset_of(("guidance", {"scale": guidance}), *stages) for stages in (before, after))
     check_what_is_decided(recorded_by, other, logits_of(scale, SIZE, noise), seed)
 
 
@@ -230,7 +242,7 @@ NUMBER = {
 KNOBS = {name: next(iter(knobs(find("stages", name)))).name for name in NUMBER}
 ANY = st.lists(
     st.sampled_from(sorted(NUMBER)).flatmap(lambda name: NUMBER[name].map(lambda value: (name, {KNOBS[name]: value})))
-    | st.sampled_from(EVERY_STAGE),
+    | st.sampled_from(BY_HAND),
     max_size=4,
 ).map(lambda stages: preset_of(*stages))
 

@@ -65,6 +65,12 @@ def test_commas_inside_a_value_stay_there():
     assert variations(given('logit_bias={"x": 1, "y": 2}'))[0].varied == {}
 
 
+def test_a_text_is_one_value_with_all_its_commas():
+    (one,) = variations(given("guidance=1.5", "guidance.negative=Once, twice = thrice"))
+    assert dict(one.preset.pipeline[0].knobs)["negative"].value == "Once, twice = thrice"
+    assert made(given("cfg=1,2", "cfg.negative=Dull"))[1] == ("cfg=2", 'guidance: {scale: 2.0, negative: "Dull"}')
+
+
 def test_of_a_stage_that_stands_twice_one_is_meant(tmp_path):
     (tmp_path / "twice.yaml").write_text("pipeline: [{temperature: 0.5}, {top_k: 4}, {temperature: 2}]\n")
     found = variations(given("temperature#2=1,3"), [str(tmp_path / "twice.yaml")])

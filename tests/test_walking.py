@@ -24,8 +24,10 @@ SIZE, LENGTH = 6, 4
 PROMPT = (1, 2)
 
 
-def judge_of(session, preset, prompt=PROMPT):
-    return Judge(Pipeline(preset.stages()).bind(session.vocabulary), prompt)
+def judged(session, preset, given):
+    """The tokens of a text, each judged by a preset's pipeline."""
+    walk = Walk(session, given)
+    return scored(walk, Judge(Pipeline(preset.stages()).bind(session.vocabulary), walk))
 
 
 class Coins(Memory):
@@ -94,8 +96,7 @@ def enumerated(session, pipeline):
 
 
 def lets_through(session, preset, ids):
-    tokens = scored(Walk(session, GivenText(PROMPT, ids, 1)), judge_of(session, preset))
-    return all(token.removed_by is None for token in tokens)
+    return all(token.removed_by is None for token in judged(session, preset, GivenText(PROMPT, ids, 1)))
 
 
 def reached(session, preset, every_text):
@@ -132,9 +133,7 @@ def test_what_a_run_wrote_is_always_reachable(seed):
     session, preset = tiny_session(40, context=24, seed=1), random_preset(seed, 40, max_new_tokens=30)
     events = list(run_tiny(session, preset, seed))
     ids = tuple(events)
-    assert all(
-        token.removed_by is None for token in scored(Walk(session, GivenText((1, 2, 3), ids, 1)), judge_of(session, preset, (1, 2, 3)))
-    )
+    assert all(token.removed_by is None for token in judged(session, preset, GivenText((1, 2, 3), ids, 1)))
 
 
 def run_tiny(session, preset, seed):
@@ -155,7 +154,7 @@ def test_what_the_shipped_presets_wrote_is_reachable(preset):
     started, *events = itertools.islice(run(session, "The dragon said", preset, Options(seed=5)), 60)
     ids = tuple(event.id for event in events if event.event == "token")
     given = GivenText(started.prompt_ids, ids, 1)
-    assert all(token.removed_by is None for token in scored(Walk(session, given), judge_of(session, preset, started.prompt_ids)))
+    assert all(token.removed_by is None for token in judged(session, preset, given))
 
 
 @pytest.mark.parametrize("length", [5, 12, 13, 14, 40])
@@ -194,20 +193,8 @@ def test_every_token_but_the_first_ones_has_half_a_context_before_it():
 
 def test_who_blocks_and_why():
     session = tiny_session(6)
-    tokens = next(
-        iter(
-            zip(
-                *[
-                    scored(
-                        Walk(session, GivenText(PROMPT, (token,), 1)),
-                        judge_of(session, Preset.loads("pipeline: [{top_k: 2}, {temperature: 0}]")),
-                    )
-                    for token in range(6)
-                ],
-                strict=True,
-            )
-        )
-    )
+    preset = Preset.loads("pipeline: [{top_k: 2}, {temperature: 0}]")
+    tokens = [next(judged(session, preset, GivenText(PROMPT, (token,), 1))) for token in range(6)]
     by_rank = sorted(tokens, key=lambda token: token.rank)
     assert [token.removed_by for token in by_rank] == [None, "temperature", *["top_k"] * 4]
     assert [token.removed_at for token in by_rank] == [None, 1, 0, 0, 0, 0]
@@ -219,7 +206,7 @@ def test_who_blocks_and_why():
 def test_what_no_draw_can_hit_is_blocked_by_whoever_made_it_so():
     session = tiny_session(6)
     preset = Preset.loads("pipeline: [{temperature: 0.01}, {top_p: 1}]")
-    tokens = [next(scored(Walk(session, GivenText(PROMPT, (token,), 1)), judge_of(session, preset))) for token in range(6)]
+    tokens = [next(judged(session, preset, GivenText(PROMPT, (token,), 1))) for token in range(6)]
     last = max(tokens, key=lambda token: token.rank)
     assert (last.removed_by, last.removed_at, last.logprob) == ("temperature", 0, None)
     assert last.because.endswith("is less than a draw can hit (1.11e-16)")

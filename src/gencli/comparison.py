@@ -188,6 +188,7 @@ def _walk(
     decoders = {ids: session.decoder(cache=options.cache, overflow="slide", room=len(ids) + longest) for ids in prompts}
     logits = {ids: decoder.prefill(ids, len(texts)) for ids, decoder in decoders.items()}
     pipelines = [_pipeline(session, each.setting) for each in written]
+    companions = [session.companions(each, cache=options.cache, overflow="slide", new=longest) for each in pipelines]
     seed, numbers = written[0].started.seed, [each.sample for each in written[0].texts]
     memories = [[Memory(ids, seed, number) for number in numbers] for ids in prompts]
     rows = list(range(len(texts)))
@@ -198,12 +199,15 @@ def _walk(
             logits = {ids: values[going] for ids, values in logits.items() if values is not None}
             for decoder in decoders.values():
                 decoder.keep(going)
+            for beside in companions:
+                beside.keep(going)
             memories = [[each[place] for place in going] for each in memories]
         finals = []
         tokens = [texts[row][step] for row in rows]
-        for ids, pipeline, remembered in zip(prompts, pipelines, memories, strict=True):
+        for ids, pipeline, beside, remembered in zip(prompts, pipelines, companions, memories, strict=True):
             values = logits[ids]
             assert values is not None  # nothing interrupts it
+            beside.hand(remembered)
             finals.append(pipeline(Candidates(values), remembered))
             pipeline.drawn(finals[-1], tokens, remembered)  # what listens hears of the given token as of a drawn one
             for memory, token in zip(remembered, tokens, strict=True):

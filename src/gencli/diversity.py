@@ -14,6 +14,7 @@ from gencli.gathering import Written, gathered
 from gencli.generation import LARGEST_SEED, Options, run
 from gencli.loading import Session
 from gencli.prompting import Prompt, apply_template
+from gencli.stages import others_needed
 from gencli.stopping import DEFAULT_NEW_TOKENS
 from gencli.variations import Variation, pipeline_words
 from gencli.variety import Variety, variety
@@ -109,7 +110,7 @@ def _written(
     template = setting.preset.get("template")
     whole = apply_template(template, prompt) if template else prompt
     most = setting.preset.get("max_new_tokens", DEFAULT_NEW_TOKENS)
-    rows = rows_at_once(session, len(whole.text.encode()) + most)
+    rows = max(1, rows_at_once(session, len(whole.text.encode()) + most) // (1 + others_needed(setting.preset.stages())))
     started: Started | None = None
     samples: list[Written] = []
     for first in range(0, options.samples, rows):

@@ -73,6 +73,9 @@ class Logits:
     first stage and after the last one, -inf where a token was removed; `final` is empty where no stage
     changed anything. `log_total` is the logsumexp of all
     raw logits, `highest` the largest raw logit that is not recorded (None: all are).
+
+    `guided` is the same record once more where the pipeline begins with stages that asked the model twice: with the logits after those,
+    which no replay can compute, in the place of the raw ones. Elsewhere it is left out.
     """
 
     size: int
@@ -81,6 +84,7 @@ class Logits:
     final: bytes
     log_total: float
     highest: float | None
+    guided: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ class Finished:
 Event = Started | Hashed | Token | Retracted | Finished
 EVENTS = (Started, Hashed, Token, Retracted, Finished)
 SHAPES = frozenset((*EVENTS, Candidate, StageReport, Logits))
-LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits"})  # fields that are absent where they are None
+# fields that are absent where they are None
+LEFT_OUT: Mapping[type, str] = MappingProxyType({Candidate: "after", Token: "logits", Logits: "guided"})
 
 
 # json leaves these as they are: they would act on a terminal, or are halves of a pair that no UTF-8 has

@@ -76,7 +76,7 @@ def refusal(name: str, need: Need, available: Available) -> str:
     each = WEIGHT_BYTES[need.precision]
     parts = [f"{sized(need.weights)} for {need.parameters:,} weights of {each} {'byte' if each == 1 else 'bytes'} ({need.precision})"]
     if need.cache:
-        rows = f" x {need.rows} samples" if need.rows > 1 else ""
+        rows = f" x {need.rows} texts" if need.rows > 1 else ""
         parts.append(f"{sized(need.cache)} for a KV cache of {need.positions:,} positions{rows} ({sized(need.cache_bytes)} each)")
     parts.append(f"{sized(need.slack)} to compute with")
     sum_ = f"{', '.join(parts[:-1])} and {parts[-1]} make {sized(need.total)}"

@@ -71,7 +71,9 @@ def run(
     samples = [_Sample(plan, options, number) for number in range(options.first_sample, options.first_sample + options.samples)]
     logits = decoder.prefill(plan.prompt_ids, len(samples), options.interrupted)
     if logits is not None:
-        strategy = find("strategies", plan.strategy)(decoder, plan.pipeline, [sample.memory for sample in samples], logits)
+        companions = session.companions(plan.pipeline, cache=options.cache, overflow=options.overflow, new=plan.limits.max_new_tokens)
+        memories = [sample.memory for sample in samples]
+        strategy = find("strategies", plan.strategy)(decoder, plan.pipeline, memories, logits, companions)
         while samples and not options.interrupted():
             step = strategy.step(traced=options.detail is not None and options.detail.wanted())
             going = []
@@ -113,6 +115,7 @@ def _plan(session: Session, prompt: str | Prompt | Sequence[int], preset: Preset
     prompt_ids, room = fitting_ids(session, prompt, options.overflow)
     text = prompt.text if isinstance(prompt, Prompt) else decode(vocabulary, prompt_ids, special=True)
     pipeline = Pipeline(preset.stages()).bind(vocabulary)
+    room = min([room, *(_room(session, len(each), "the negative prompt", options.overflow) for each in pipeline.needs)])
     seed = secrets.randbelow(LARGEST_SEED + 1) if options.seed is None else options.seed
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie in 0 .. {LARGEST_SEED}, not {seed}.")
@@ -144,27 +147,32 @@ def vocabulary_of(session: Session, preset: Preset) -> Vocabulary:
 
 def fitting_ids(session: Session, prompt: Prompt | Sequence[int], overflow: str) -> tuple[list[int], int]:
     """The prompt's ids with the start tokens, and how many tokens the context still holds."""
-    tokenizer, context = session.tokenizer, session.context
+    tokenizer = session.tokenizer
     if not isinstance(prompt, Prompt):
         ids = list(prompt)
         if not all(0 <= each < session.vocabulary.size for each in ids):
             raise UsageError(f"the prompt's token ids must lie in 0 .. {session.vocabulary.size - 1}.")
     else:
         if overflow == "error":
-            refuse_too_long(len(prompt.text.encode()), context, max(map(len, session.vocabulary.token_bytes)))
+            refuse_too_long(len(prompt.text.encode()), session.context, max(map(len, session.vocabulary.token_bytes)))
         ids = encode_prompt(tokenizer, prompt.pieces)
     if not ids:
         ids = sorted(session.vocabulary.end_ids)[:1]
     if not ids:
         raise UsageError("an empty prompt needs a start or end token, and this checkpoint names none; give a prompt.")
+    return ids, _room(session, len(ids), "the prompt", overflow)
+
+
+def _room(session: Session, length: int, spoken: str, overflow: str) -> int:
+    """How many tokens the context still holds behind so many; raises `UsageError` where there is no room for one."""
     if overflow == "slide":
-        return ids, 2**63
-    if len(ids) >= context:
+        return 2**63
+    if length >= session.context:
         raise UsageError(
-            f"the prompt has {len(ids)} tokens and the context holds {context}, one of them for the answer; "
+            f"{spoken} has {length} tokens and the context holds {session.context}, one of them for the answer; "
             "shorten it, or let the context slide with --overflow slide."
         )
-    return ids, context - len(ids)
+    return session.context - length
 
 
 def _started(session: Session, prompt: str, prompt_ids: list[int], preset: Preset, pipeline: Pipeline, options: Options) -> Started:

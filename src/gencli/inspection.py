@@ -74,10 +74,11 @@ def inspect(
         pipeline.forward_only("steps that are inspected only go on", "give their --text, or see them with `gencli generate --bars each`")
     memory = Memory(prompt_ids, secrets.randbelow(LARGEST_SEED + 1) if seed is None else seed)
     detokeniser = Detokeniser(vocabulary, at_start=not prompt.text)
-    decoder = session.decoder()
+    decoder, companions = session.decoder(), session.companions(pipeline)
     logits = decoder.prefill(prompt_ids)
     for step in range(steps if isinstance(along, str) else min(steps, len(along))):
         assert logits is not None  # nothing interrupts it
+        companions.hand([memory])
         passed = pipeline.traced(Candidates(logits), [memory])
         token = _next(passed[-1], memory, step, along)
         measures = observe(passed, 0, token, pipeline, vocabulary, detail)
@@ -122,8 +123,9 @@ def orders(session: Session, prompt: Prompt, preset: Preset, seed: int = 0) -> l
     raw = Candidates(logits)
     if not bool(raw.peak.isfinite().all()):
         raise RunError("the logits are not numbers (NaN) or infinite; the checkpoint is damaged or its precision too low.")
-    names, found = _numbered(pipeline.names), list[tuple[list[tuple[int, ...]], Candidates]]()
-    for order, final in _every_order(pipeline, raw, Memory(prompt_ids, seed), ()):
+    names, found, memory = _numbered(pipeline.names), list[tuple[list[tuple[int, ...]], Candidates]](), Memory(prompt_ids, seed)
+    session.companions(pipeline, new=1).hand([memory])
+    for order, final in _every_order(pipeline, raw, memory, ()):
         equal = next((group for group in found if _same(group[1], final)), None)
         if equal is None:
             found.append(([order], final))

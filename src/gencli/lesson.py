@@ -201,11 +201,16 @@ def _generated(
     count = _whole(max_new_tokens, "max_new_tokens")
     end = None if eos_token_id is None else _whole(eos_token_id, "eos_token_id")
     reader = _Reader(model, prompt, count)
+    beside = _Reader(model, prompt[:, -1:], count) if pipeline.needs else None  # nobody names a negative prompt here
     columns, stopped = [prompt], [False] * len(memories)
     for step in range(count):
         candidates = _candidates(reader(columns[-1]), f"logits of model at step {step}")
         if step == 0:
             pipeline = pipeline.bind(_vocabulary(candidates.width, end))
+        if beside is not None:
+            unguided = _candidates(beside(columns[-1][:, -1:]), f"logits of model at step {step}").logits
+            for memory, row in zip(memories, unguided, strict=True):
+                memory.hand((), row)
         final = pipeline(candidates, memories)
         drawn = draw(final, [memory.uniform() for memory in memories], step)
         pipeline.drawn(final, drawn, memories)

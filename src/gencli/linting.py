@@ -15,6 +15,7 @@ SPARES_THE_LIKELIEST = ("top_k", "top_p", "min_p", "top_a", "epsilon_cutoff", "e
 CUTS = (*BY_PROBABILITY, "top_k", "top_n_sigma", "xtc")
 # what the field uses: the first knob's range, and what happens outside of it
 USUAL: dict[str, tuple[float, float, str]] = {
+    "guidance": (1.0, 5.0, "below 1 the prompt counts for less, above 5 the text falls apart; write 1.25 to 3"),
     "temperature": (0.0, 2.0, "above 2 the text falls apart; write 0.7 to 1.2"),
     "top_k": (0, 1000, "so many tokens are hardly a cut; write 20 to 100"),
     "top_p": (0.1, 1.0, "below 0.1 one token is left nearly always; write 0.8 to 0.95, or temperature 0"),
@@ -93,13 +94,18 @@ def _order(settings: StageSettings, stage: Stage, before: Built) -> str:
             f"{cut} {value:g} before temperature {_first(stage):g} judges the model's own, flatter distribution and keeps more than usual; "
             f"put temperature before {cut}, as most published values mean it, or keep it so to draw as llama.cpp does."
         )
-    if (name in PENALTIES or name == "logit_bias") and cuts:
+    if (name in PENALTIES or name in ("logit_bias", "guidance")) and cuts:
         return f"{cuts[-1][0]} before {name} has removed what {name} might have let rise; put {name} before {cuts[-1][0]}."
     heat = [_first(each) for other, each in before if other.stage == "temperature" and _first(each) not in (0, 1)]
     if name in ("presence_penalty", "frequency_penalty") and heat:
         return (
             f"{name} {_first(stage):g} after temperature {heat[-1]:g} weighs as {_first(stage) * heat[-1]:g} would before it; "
             f"put {name} before temperature."
+        )
+    if name == "guidance" and heat:
+        return (
+            f"guidance after temperature {heat[-1]:g} sets a distribution that was divided by it against one that was not; "
+            "put guidance before temperature."
         )
     return ""
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gencli.decoder import Decoder
+    from gencli.guidance import Companions
     from gencli.models import Model
+    from gencli.pipeline import Pipeline
     from gencli.tokenizers import Tokenizer
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -56,6 +58,12 @@ class Session:
         from gencli.decoder import Decoder
 
         return Decoder(self.model, cache=cache, overflow=overflow, room=room)
+
+    def companions(self, pipeline: Pipeline, *, cache: bool = True, overflow: str = "error", new: int | None = None) -> Companions:
+        """What this pipeline, bound, needs beside a sequence; see `Companions` for the settings."""
+        from gencli.guidance import Companions
+
+        return Companions(self.model, pipeline.needs, cache=cache, overflow=overflow, new=new)
 
 
 def load(
@@ -188,6 +196,7 @@ def _vocabulary(size: int, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Voca
         special_ids=frozenset(tokenizer.special.values()),
         encode=tokenizer.encode,
         strips_start=tokenizer.strips_start,
+        start_ids=tuple(tokenizer.start_ids),
     )
 
 

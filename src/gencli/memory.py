@@ -26,9 +26,12 @@ class Memory:
 
     A note is what a stage wants to know again at later steps: an immutable value under the stage's
     place in the pipeline. All of them are kept with their steps, so that `rewind` restores them exactly.
+
+    What is handed in are logits under another prompt with the same output, of this step alone: the next token or a rewind ends
+    them, and a fork is handed its own.
     """
 
-    __slots__ = ("_ids", "_notes", "prompt_length", "sample", "seed")
+    __slots__ = ("_handed", "_ids", "_notes", "prompt_length", "sample", "seed")
 
     def __init__(self, prompt_ids: Sequence[int], seed: int = 0, sample: int = 0) -> None:
         self._ids = array("q", prompt_ids)  # 64-bit, so that a tensor can read it without boxing a number
@@ -36,6 +39,7 @@ class Memory:
         self.seed = seed
         self.sample = sample
         self._notes: dict[int, list[tuple[int, Any]]] = {}  # slot -> (step, note), ascending
+        self._handed: dict[tuple[int, ...], Tensor] = {}
 
     @property
     def ids(self) -> list[int]:
@@ -49,12 +53,14 @@ class Memory:
 
     def append(self, token_id: int) -> None:
         self._ids.append(token_id)
+        self._handed.clear()
 
     def rewind(self, step: int) -> None:
         """Forget the generated tokens from `step` on, and what was noted at those steps."""
         if not 0 <= step <= self.step:
             raise ValueError(f"a memory at step {self.step} cannot be rewound to step {step}.")
         del self._ids[self.prompt_length + step :]
+        self._handed.clear()
         for notes in self._notes.values():
             while notes and notes[-1][0] >= step:
                 notes.pop()
@@ -77,6 +83,14 @@ class Memory:
         """What the stage at this place noted last."""
         notes = self._notes.get(slot)
         return notes[-1][1] if notes else default
+
+    def hand(self, prompt: tuple[int, ...], logits: Tensor) -> None:
+        """Know the logits (vocabulary,) of this step under another prompt."""
+        self._handed[prompt] = logits
+
+    def handed(self, prompt: tuple[int, ...]) -> Tensor | None:
+        """The logits (vocabulary,) of this step under another prompt; None where nobody handed them in."""
+        return self._handed.get(prompt)
 
     def uniform(self, purpose: int = DRAW, index: int = 0) -> float:
         """A number in [0, 1) with 53 random bits, from BLAKE2b over the key."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -170,9 +170,11 @@ def observe(
     candidates = tuple(_candidate(token, line, passed, row, pipeline, vocabulary, detail) for token, line in lines.items())
     recorded = {}
     if memory is not None and detail.logits:
-        recorded = {
-            "logits": _recorded(passed, row, raw, likeliest, np.concatenate([shown, memory.ids, list(vocabulary.end_ids)]).astype(np.int64))
-        }
+        known = np.concatenate([shown, memory.ids, list(vocabulary.end_ids)]).astype(np.int64)
+        recorded = {"logits": _recorded(passed, row, raw, likeliest, known)}
+        if head := pipeline.head:
+            guided = _recorded(passed[head:], row, views[head], views[head].likeliest(_wanted(detail)), known)
+            recorded = {"logits": replace(recorded["logits"], guided=guided)}
     return {
         "logprob": min(0.0, lines[drawn][-1]),
         "raw_logprob": min(0.0, lines[drawn][0]),

@@ -94,9 +94,9 @@ class Outcome:
         return token, before + rounding <= number - most * (1 - number) and number * (1 + most) <= with_it - rounding
 
 
-def outcome(record: Record, pipeline: Pipeline, memories: Sequence[Memory]) -> Outcome:
-    """What `pipeline` leaves of a recorded step after what `memories`, of one row, hold."""
-    return reduce(lambda now, stage: _after(now, stage, memories), pipeline.stages, Outcome.begun(record))
+def outcome(record: Record, pipeline: Pipeline, memories: Sequence[Memory], first: int = 0) -> Outcome:
+    """What the stages of `pipeline` from the `first` on leave of a recorded step after what `memories`, of one row, hold."""
+    return reduce(lambda now, stage: _after(now, stage, memories), pipeline.stages[first:], Outcome.begun(record))
 
 
 def _after(now: Outcome, stage: Stage, memories: Sequence[Memory]) -> Outcome:

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 class Pipeline:
     """Stages by name, applied in the given order; the same stage may stand twice.
 
-    A stage with a field `slot` learns its 0-based place by it, under which it keeps its notes.
+    A stage with a field `slot` learns its 0-based place by it, under which it keeps its notes. `needs` are the other prompts, without
+    repetition, whose logits its stages must be handed; the first `head` stages are all that ask for some (0: there are others, or none).
     """
 
     def __init__(self, stages: Sequence[tuple[str, Stage]]) -> None:
         self.names = tuple(name for name, _ in stages)
         self.stages = tuple(_placed(stage, at) for at, (_, stage) in enumerate(stages))
+        needed = [getattr(stage, "needs", None) for stage in self.stages]
+        self.needs = tuple(dict.fromkeys(need for need in needed if need is not None))
+        asks = [need is not None for need in needed]
+        leading = asks.index(False) if False in asks else len(asks)
+        self.head = leading if leading == sum(asks) else 0
         self._listeners = tuple(stage for stage in self.stages if hasattr(stage, "drawn"))
         self._rewinders = tuple(stage for stage in self.stages if hasattr(stage, "rewind"))
 

@@ -49,8 +49,8 @@ class _Search:
     def __init__(self, walk: Walk, stages: Stages, vocabulary: Vocabulary, held: dict[int, Tensor]) -> None:
         self._walk, self._stages, self._vocabulary, self._held = walk, stages, vocabulary, held
         self._most = max(self._vocabulary.size, len(walk.given.prompt_ids) + len(walk.given.ids)) + 1
-        # what such a stage did at a step depends on the steps before it: one step alone cannot be asked again
-        self._learns = any(hasattr(stage, "drawn") for _, stage in stages)
+        # what such a stage does at a step depends on the steps before it, or on logits that are not held: one step alone cannot be asked
+        self._learns = any(hasattr(stage, "drawn") or hasattr(stage, "needs") for _, stage in stages)
 
     def single(self) -> list[Change]:
         """The nearest value of each knob that lets the text through by itself, in the pipeline's order."""
@@ -109,7 +109,7 @@ class _Search:
         """Whether the tokens that are held get through; where stages learn, all."""
         if self._learns:
             return not self._missed([values], all_of_them=False)[0]
-        given, judge = self._walk.given, Judge(self._pipeline(values), self._walk.given.prompt_ids)
+        given, judge = self._walk.given, Judge(self._pipeline(values), self._walk)
         at = 0
         for place in sorted(self._held):
             for token in given.ids[at:place]:
@@ -121,7 +121,7 @@ class _Search:
 
     def _missed(self, proposals: Sequence[Values], all_of_them: bool = True) -> list[set[int | None]]:
         """For each proposal, along the whole text, the places of the stages that still block; what they block is held from now on."""
-        judges = [Judge(self._pipeline(values), self._walk.given.prompt_ids) for values in proposals]
+        judges = [Judge(self._pipeline(values), self._walk) for values in proposals]
         missed: list[set[int | None]] = [set() for _ in judges]
         for first, logits in self._walk.parts() if judges else ():
             for row in range(len(logits)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from gencli.errors import GencliError, RunError, UsageError, shown
-from gencli.events import Event, Retracted, Started, Token
+from gencli.events import Event, Logits, Retracted, Started, Token
 from gencli.memory import DRAW, Memory
 from gencli.outcomes import Outcome, outcome
 from gencli.pipeline import Pipeline
@@ -113,20 +113,40 @@ class _Plan:
         self.seed = started.seed if seed is None else seed
         self.vocabulary = vocabulary
         self.texts: dict[int, str] = {}
-        # what comes after all of the recorded stages goes on from their recorded end
         count = len(self.recorded.stages)
-        self.goes_on = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
         self.after = self.pipeline.stages[count:]  # not a pipeline of its own: stages note under their place in this one
-        # what such a stage notes is known only where probabilities are
-        self.listens = any(
-            hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in self.pipeline.stages
-        )
+        # what comes after all of the recorded stages goes on from their recorded end, unless those learn from what comes after them
+        begins = self.pipeline.stages[:count] == self.recorded.stages and self.pipeline.names[:count] == self.recorded.names
+        self.goes_on = begins and not (self.after and _learns(self.recorded))
+        self.head = self._shared_head()
+        self._refuse_what_needs_the_model(count if self.goes_on else self.head)
+        self.listens = _learns(self.pipeline)  # what such a stage notes is known only where probabilities are
+
+    def _shared_head(self) -> int:
+        """How many stages at the beginning, recorded and now, asked the model for more, and are all that do."""
+        count, recorded, now = self.recorded.head, self.recorded, self.pipeline
+        same = now.stages[:count] == recorded.stages[:count] and now.names[:count] == recorded.names[:count]
+        return count if same and now.head == count else 0
+
+    def _refuse_what_needs_the_model(self, start: int) -> None:
+        """Raises `UsageError` for a stage from that place on that asks for what no trace keeps."""
+        for name, stage in zip(self.pipeline.names[start:], self.pipeline.stages[start:], strict=True):
+            if getattr(stage, "needs", None) is not None:
+                raise UsageError(
+                    f"{name} asks the model twice at every step, and a trace keeps what it made of that: a replay needs it as it was "
+                    "recorded, at the beginning; or leave it out, or write anew with `gencli generate`."
+                )
 
     def text(self, token_id: int) -> str | None:
         """A token's text, as far as it is known."""
         if self.vocabulary is not None and token_id < self.vocabulary.size:
             return self.vocabulary.text(token_id)
         return self.texts.get(token_id)
+
+
+def _learns(pipeline: Pipeline) -> bool:
+    """Whether a stage notes more than what follows from the drawn ids: their probabilities under the whole pipeline."""
+    return any(hasattr(each, "drawn") and changes(each) and getattr(each, "reads", "") != "token" for each in pipeline.stages)
 
 
 def _bound(preset: Preset, vocabulary: Vocabulary | None) -> Pipeline:
@@ -170,11 +190,12 @@ class _Walk:
 
     def step(self, token: Token) -> Replayed:
         """Decide one step anew, then go on with the recorded token."""
-        plan, record = self.plan, self._record(token)
+        plan, record = self.plan, self._record(token, token.logits)
+        start = self._record(token, token.logits and token.logits.guided) if plan.head else record
         for candidate in token.candidates or ():
             plan.texts.setdefault(candidate.id, candidate.text)
         recorded_text = plan.texts.setdefault(token.id, token.bytes.decode("utf-8", "replace"))
-        now = self._outcome_of(record, token.step)
+        now = self._outcome_of(record, start, token.step)
         token_id, certain = now.drawn(self.memory.uniform(), self.memory.step)
         recorded_prob = now.prob(token.id)
         if plan.listens and not now.exact:
@@ -204,23 +225,23 @@ class _Walk:
         plan.pipeline.rewind(self.memory)
         self.memory.rewind(min(to_step, self.memory.step))
 
-    def _record(self, token: Token) -> Record:
+    def _record(self, token: Token, logits: Logits | None) -> Record:
         where = f"the trace, sample {self.sample}, step {str(token.step)[:40]}"
         if token.step != self.memory.step:
             raise RunError(f"{where}: step {self.memory.step} is missing.")
-        if token.logits is None:
+        if logits is None:
             raise RunError(f"{where}: no logits were recorded; a trace that `gencli generate --trace` writes holds them.")
         try:
-            record = Record.of(token.logits)
+            record = Record.of(logits)
         except ValueError as error:
             raise RunError(f"{where}: its logits cannot be used: {error}.") from None
         if not 0 <= token.id < record.size or max(self.memory.ids) >= record.size:
             raise RunError(f"{where}: a token id lies outside of the vocabulary (0 to {record.size - 1}).")
         return record
 
-    def _outcome_of(self, record: Record, step: int) -> Outcome:
+    def _outcome_of(self, record: Record, start: Record, step: int) -> Outcome:
         try:
-            found = self._outcome(record)
+            found = self._outcome(record, start)
             return found if self.certain else found.unclaimed()
         except GencliError:
             raise
@@ -229,14 +250,18 @@ class _Walk:
             told = f"{type(error).__name__}: {shown(str(error))}"
             raise RunError(f"the pipeline cannot be run on step {step} of the trace ({told}).") from error
 
-    def _outcome(self, record: Record) -> Outcome:
-        """Everything that may be in play at the end of this step, as far as the record tells."""
+    def _outcome(self, record: Record, start: Record) -> Outcome:
+        """Everything that may be in play at the end of this step, as far as the record tells; `start` is it after the plan's head."""
         if self.plan.goes_on and (self.plan.same_seed or not self._tosses(record)):
             return Outcome(reduce(lambda final, stage: stage(final, [self.memory]), self.plan.after, record.survivors))
-        return outcome(record, self.plan.pipeline, [self.memory])
+        if self.plan.pipeline.needs and not self.plan.head:
+            return Outcome(None)
+        return outcome(start, self.plan.pipeline, [self.memory], self.plan.head)
 
     def _tosses(self, record: Record) -> bool:
         """Whether the recorded pipeline decided something by a coin of its own, which another seed tosses anew."""
         self.memory.tossed = False
+        for prompt in self.plan.recorded.needs:  # which logits it sees makes no difference to whether a coin falls
+            self.memory.hand(prompt, record.example.logits[0])
         self.plan.recorded(record.example, [self.memory])
         return self.memory.tossed

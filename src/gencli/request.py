@@ -195,10 +195,12 @@ def variations_from(context: click.Context, tokens: int, least: int = 1) -> tupl
 def _refuse_what_cannot_fit(checkpoint: Checkpoint, preset: Preset, prompt: Prompt, params: dict[str, Any], rows: int) -> None:
     """Raises `RunError` where weights and cache are more than this machine has free; a GPU is asked when torch is there."""
     from gencli.fitting import refuse_what_cannot_fit
+    from gencli.stages import others_needed
     from gencli.stopping import DEFAULT_NEW_TOKENS
 
     if params["device"] == "cpu":
         length = len(prompt.text) // BYTES_A_TOKEN + preset.get("max_new_tokens", DEFAULT_NEW_TOKENS)
+        rows *= 1 + others_needed(preset.stages())
         refuse_what_cannot_fit(checkpoint, params["precision"], rows=rows, positions=0 if params.get("no_cache") else length)
 
 

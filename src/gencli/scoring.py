@@ -52,7 +52,7 @@ def score_given(
     judge, vocabulary = None, session.vocabulary
     if preset is not None:
         vocabulary = vocabulary_of(session, preset)
-        judge = Judge(Pipeline(preset.stages()).bind(vocabulary), given.prompt_ids)
+        judge = Judge(Pipeline(preset.stages()).bind(vocabulary), walk)
     tokens = []
     for token in scored(walk, judge, held):
         tokens.append(token)
@@ -77,8 +77,8 @@ def score_choices(session: Session, choices: Sequence[str], preset: Preset, *, p
     pipeline = Pipeline(preset.stages()).bind(vocabulary_of(session, preset))
     found = []
     for text in choices:
-        given = GivenText.of(session, text, prompt)
-        found.append(ScoredChoice(text, tuple(scored(Walk(session, given, once=True), Judge(pipeline, given.prompt_ids)))))
+        walk = Walk(session, GivenText.of(session, text, prompt), once=True)
+        found.append(ScoredChoice(text, tuple(scored(walk, Judge(pipeline, walk)))))
     raw, final = shares_among([each.raw_logprob for each in found]), shares_among([each.logprob for each in found])
     return [replace(each, raw_share=one or 0.0, share=other) for each, one, other in zip(found, raw, final, strict=True)]
 

@@ -10,9 +10,9 @@ from itertools import product
 
 from gencli.errors import UsageError
 from gencli.preset import Preset, Value
-from gencli.registry import find, names
+from gencli.registry import find
 from gencli.settings import SET, Given, changed, resolve
-from gencli.stages import knobs
+from gencli.stages import knobs, spellings
 
 MODEL_ALONE = "the model alone"
 LISTED = ("float", "int", "choice")  # kinds of knobs whose values hold no comma, so that commas make a list
@@ -76,8 +76,8 @@ def _assignment(text: str) -> tuple[str, str]:
 def _alternatives(value: Value) -> list[Value]:
     """What a --set text stands for: temperature=0.5,1 is temperature=0.5 and temperature=1."""
     match = SET.fullmatch(value.value)
-    stage = match["stage"].strip().replace("-", "_") if match else ""
-    if match is None or stage not in names("stages"):
+    stage = spellings().get(match["stage"].strip().replace("-", "_")) if match else None
+    if match is None or stage is None:
         return [value]  # whoever resolves it tells what is wrong
     known = knobs(find("stages", stage))
     knob = next((each for each in known if each.name == (match["knob"] or known[0].name).strip()), None)

@@ -12,7 +12,7 @@ class Vocabulary:
 
     `size` is the number of logits (it may exceed the tokenizer's own count: padded rows have empty
     bytes); `token_bytes[id]` are a token's own bytes; `end_ids` end a run; `special_ids` print only
-    with --special; `encode` turns ordinary text into ids; `strips_start`: the first generated space
+    with --special; `encode` turns ordinary text into ids; `start_ids` stand before a prompt; `strips_start`: the first generated space
     at the very start of a text is the tokenizer's, not the text's.
     """
 
@@ -22,6 +22,7 @@ class Vocabulary:
     special_ids: frozenset[int]
     encode: Callable[[str], list[int]]
     strips_start: bool = False
+    start_ids: tuple[int, ...] = ()
 
     def text(self, token_id: int) -> str:
         """A token's bytes as text; bytes that are no character by themselves become U+FFFD."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,6 +75,7 @@ class Walk:
         self.session, self.given = session, given
         small = len(given.ids) * session.vocabulary.size <= HELD
         self._kept: list[Tensor] | None = [] if small and not once else None
+        self._beside: dict[tuple[int, ...], Walk] = {}
 
     def parts(self) -> Iterator[tuple[int, Tensor]]:
         """(place of the first, logits (T, vocabulary)) before each token of the text, in order, some T at a time."""
@@ -91,8 +92,21 @@ class Walk:
                 raise RunError("the logits are not numbers (NaN) or infinite; the checkpoint is damaged or its precision too low.")
             if self._kept is not None:
                 parts.append(logits)
+                if sum(map(len, parts)) == len(self.given.ids):
+                    self._kept = parts
             yield logits
-        self._kept = parts if self._kept is not None else None
+
+    def beside(self, prompt: tuple[int, ...]) -> Walk:
+        """The same text behind another prompt; behind the last token of its own where that is empty."""
+        if prompt not in self._beside:
+            given = replace(self.given, prompt_ids=prompt or self.given.prompt_ids[-1:])
+            self._beside[prompt] = Walk(self.session, given, once=self._kept is None)
+        return self._beside[prompt]
+
+    def rows(self) -> Iterator[Tensor]:
+        """The logits (vocabulary,) before each token of the text."""
+        for _, logits in self.parts():
+            yield from logits
 
 
 class GivenMemory(Memory):
@@ -111,11 +125,19 @@ class GivenMemory(Memory):
 class Judge:
     """A pipeline along a given text: could a draw have taken this token?"""
 
-    def __init__(self, pipeline: Pipeline, prompt_ids: Sequence[int]) -> None:
-        self.pipeline, self.memory = pipeline, GivenMemory(prompt_ids)
+    def __init__(self, pipeline: Pipeline, walk: Walk) -> None:
+        self.pipeline, self.memory = pipeline, GivenMemory(walk.given.prompt_ids)
+        self._beside = {prompt: walk.beside(prompt).rows() for prompt in pipeline.needs}
+
+    def _stand(self) -> None:
+        """Hand the memory what the pipeline needs for the next token of the text."""
+        for prompt, rows in self._beside.items():
+            if self.memory.handed(prompt) is None:
+                self.memory.hand(prompt, next(rows))
 
     def lets_through(self, raw: Candidates, token_id: int) -> Candidates | None:
         """What the pipeline leaves of `raw` (one row) where a draw can hit the token, however the stages' own coins fall; else None."""
+        self._stand()
         for coin in (1 - LEAST, 0.0):
             self.memory.coin = coin
             final = self.pipeline(raw, [self.memory])

@@ -52,9 +52,9 @@ def imported() -> Callable[..., Imported]:
 
 @pytest.fixture(scope="session")
 def drawn_from() -> Callable[..., Tensor]:
-    """drawn_from(preset, rows, texts): (rows, size) the probabilities that a preset draws from."""
+    """drawn_from(preset, rows, texts): (rows, size) the probabilities that a preset draws from; `beside` are logits for guidance."""
 
-    def probabilities(preset: Preset, logits: Tensor, ids: Sequence[Sequence[int]]) -> Tensor:
+    def probabilities(preset: Preset, logits: Tensor, ids: Sequence[Sequence[int]], beside: Tensor | None = None) -> Tensor:
         ends = frozenset(each for each in preset.get("end_tokens", ()) if isinstance(each, int))
         size = logits.shape[1]
         vocabulary = Vocabulary(size, [b"%d " % each for each in range(size)], ends, frozenset(), lambda text: [])
@@ -63,6 +63,8 @@ def drawn_from() -> Callable[..., Tensor]:
             memory = Memory(each[:PROMPT])
             for token in each[PROMPT:]:
                 memory.append(token)
+            if beside is not None:
+                memory.hand((), beside[len(memories)])
             memories.append(memory)
         left = Pipeline(preset.stages()).bind(vocabulary)(Candidates(logits), memories)
         return left.spread(size).softmax(dim=1)

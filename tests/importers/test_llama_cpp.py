@@ -123,6 +123,13 @@ def test_biases_add_up_and_ignore_eos_bans_the_end():
     assert found == [("logit_bias", {"entries": ((5, 1.0), (7, -math.inf))}), ("min_new_tokens", {"tokens": 2147483647})]
 
 
+def test_guidance_stands_behind_the_biases_and_before_the_chain():
+    line = r"main -l 5+1.5 --cfg-scale 1.5 --cfg-negative-prompt 'Be\nrude' --samplers 'temperature' --temp 0.7"
+    assert stages(line)[1:] == [("guidance", {"scale": 1.5, "negative": "Be\nrude"}), ("temperature", {"temperature": 0.7})]
+    assert stages(f"{line} --no-escape")[1][1]["negative"] == r"Be\nrude"
+    assert stages("main --cfg-scale 0.5 --cfg-negative-prompt x --samplers ''") == []  # there it counts above 1 only
+
+
 def test_a_script_over_lines_with_comments_and_a_pipe():
     text = "#!/bin/sh\n# mine\nFOO=1 llama-cli -m a.gguf \\\n  --temp 0.7 -ngl -1 \\\n  -r 'User:\\n' -n 12 | less -R\n"
     found = read(text)
@@ -140,6 +147,8 @@ def test_a_script_over_lines_with_comments_and_a_pipe():
         ("--lora x.gguf", "--lora .*model's weights"),
         ("-n -1", "-n -1: a preset cannot ask for no limit"),
         ("--samplers 'top_k;tfs_z'", '--samplers: "tfs_z" is no sampler of llama.cpp'),
+        ("--cfg-scale 1.5", "--cfg-scale 1.5: alone it sets the prompt against the start token in llama.cpp, its last in gencli"),
+        ("--cfg-negative-prompt-file x.txt", "--cfg-negative-prompt-file .*no file is read here"),
         ("--repeat-last-n -1", "repeat_last_n -1 is carried over as what it is documented to mean"),
     ],
 )

@@ -35,6 +35,8 @@ def values(knob: Knob, size: int) -> st.SearchStrategy[Any]:
         return st.lists(st.tuples(st.integers(0, size + 1), bias), max_size=4)
     if knob.kind == "words":
         return st.lists(st.integers(0, size - 1), max_size=4)
+    if knob.kind == "text":
+        return st.text(max_size=3)
     if knob.kind == "int":
         return st.integers(int(knob.low or 0), int(knob.high if knob.high is not None else size + 2))
     low = -100.0 if knob.low is None else knob.low
@@ -82,6 +84,7 @@ def states(pick: st.DrawFn) -> tuple[Candidates, list[Memory], int]:
     for memory in memories:
         for token in pick(st.lists(st.integers(0, size - 1), max_size=4)):
             memory.append(token)
+        memory.hand((), torch.tensor(pick(logits_of(size))))  # what a stage may need beside the candidates
     return candidates, memories, size
 
 
@@ -166,6 +169,7 @@ def wrong_values(knob: Knob) -> list[Any]:
     if knob.kind == "words":
         return [None, "", -1, True, 0.5, object(), {"a": 1}, [None], ["a", ""], [-1], [True], [0.5], [["a"]], [[]]]
     wrong: list[Any] = [None, [], object()]
+    wrong += [3, 0.5, True, b"text"] if knob.kind == "text" else []
     if knob.kind in ("float", "int"):
         wrong += ["1", True, float("nan"), float("inf"), -float("inf"), 10**400]
         wrong += [] if knob.low is None else [knob.low - 1] + [knob.low] * (knob.open in ("low", "both"))
@@ -204,7 +208,9 @@ def test_what_is_no_number_reaches_the_draw(name: str, bad: float, data: st.Data
     """A stage passes on what no stage can mend, and the draw tells it with its step."""
     size = data.draw(st.integers(1, 12))
     stage = data.draw(stages(name, size))
-    after = stage(Candidates(torch.full((1, size), bad)), [Memory([0])])
+    memory = Memory([0])
+    memory.hand((), torch.zeros(size))
+    after = stage(Candidates(torch.full((1, size), bad)), [memory])
     with pytest.raises(RunError, match="step 7"):
         draw(after, [0.5], step=7)
 

@@ -97,6 +97,8 @@ def _text(value: Any) -> str:
     """A knob's value in a cell; "-" where there is none."""
     if value is None:
         return "-"
+    if value == "":
+        return "none"
     if isinstance(value, tuple):
         return json.dumps(value, ensure_ascii=False) if value else "none"
     return f"{value:g}" if isinstance(value, int | float) else str(value)

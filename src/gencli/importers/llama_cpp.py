@@ -51,6 +51,7 @@ _FLOATS = {
     "--dynatemp-exp": "dynatemp_exponent",
     "--mirostat-ent": "mirostat_ent",
     "--mirostat-lr": "mirostat_lr",
+    "--cfg-scale": "cfg_scale",  # in builds up to autumn 2024, as what belongs to it
 }
 _GRAMMAR = "gencli has no grammars, so any token may come."
 _WEIGHTS = "it changes the model's weights, which no preset does."
@@ -60,6 +61,7 @@ _LOST = {
     **dict.fromkeys(("--grammar", "--grammar-file", "-j", "--json-schema", "-jf", "--json-schema-file"), _GRAMMAR),
     **dict.fromkeys(("--lora", "--lora-scaled", "--control-vector", "--control-vector-scaled"), _WEIGHTS),
     **dict.fromkeys(("-sys", "--system-prompt", "-sysf", "--system-prompt-file", "--in-prefix", "--in-suffix"), _PROMPT),
+    "--cfg-negative-prompt-file": "no file is read here; write its text as the knob negative of guidance.",
     **dict.fromkeys(("--chat-template", "--chat-template-file"), "a preset's template is a plain text with {} for the prompt."),
     **dict.fromkeys(("--reasoning-budget", "--reasoning-budget-message"), "gencli has no budget for reasoning."),
 }
@@ -79,6 +81,7 @@ class _Reading:
     bias: list[tuple[int, float]] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)
     breakers: list[str] = field(default_factory=list)
+    negative: str = ""
     escape: bool = True
     ignore_end: str = ""
     report: Report = field(default_factory=Report)
@@ -230,6 +233,7 @@ _TEXTS: dict[str, Any] = {
     "--samplers": _samplers,
     "--sampling-seq": _sequence,
     "--sampler-seq": _sequence,
+    "--cfg-negative-prompt": lambda name, value, origin, reading: setattr(reading, "negative", value),
     "-l": _logit_bias,
     "--logit-bias": _logit_bias,
     "-r": _reverse_prompt,
@@ -249,6 +253,7 @@ def _reported(reading: _Reading) -> Report:
         report.settings["stop"] = Value(_texts(reading.stop, reading), reading.origins["stop"])
     if reading.bias:
         report.wishes.append(_bias(reading))
+    report.wishes += _guidance(reading)
     if reading.ignore_end:
         report.wishes.append(Wish("min_new_tokens", {"": ALWAYS}, "--ignore-eos", reading.ignore_end))
     chain(Parameters(given, PROGRAM), reading.order, report)
@@ -262,6 +267,17 @@ def _bias(reading: _Reading) -> Wish:
         summed[token] = summed.get(token, 0.0) + bias
     first = ", ".join(f"{token}{bias:+g}" for token, bias in list(summed.items())[:4])
     return Wish("logit_bias", {"": tuple(summed.items())}, f"--logit-bias {first}", reading.origins["logit_bias"])
+
+
+def _guidance(reading: _Reading) -> list[Wish]:
+    """Behind the biases and before all samplers; llama.cpp knows none of at most 1."""
+    scale = reading.given.get("cfg_scale")
+    if scale is None or scale.value <= 1:
+        return []
+    if not reading.negative:
+        reading.report.lost.append(f"{scale.said}: alone it sets the prompt against the start token in llama.cpp, its last in gencli.")
+    negative = "".join(_texts([reading.negative], reading))
+    return [Wish("guidance", {"": scale.value} | ({"negative": negative} if negative else {}), scale.said, scale.origin)]
 
 
 def _texts(found: list[str], reading: _Reading) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Knob:
     """What a stage's setting accepts.
 
-    `kind` is "float", "int", "choice", "map" (text or id -> number) or "words" (a tuple of texts, ids and
+    `kind` is "float", "int", "choice", "text", "map" (text or id -> number) or "words" (a tuple of texts, ids and
     sequences of ids; one text or id alone will do); a number lies in [low, high], without the ends named in `open` ("low", "high",
     "both" or ""); `neutral` is the value with which the stage changes nothing (None: this knob alone
     decides nothing).
@@ -52,6 +52,8 @@ class Knob:
         """The range in words: "in (0, 1]", "at least 0", "one of a, b"."""
         if self.kind == "choice":
             return f"one of {', '.join(self.choices)}"
+        if self.kind == "text":
+            return "a text"
         if self.kind == "map":
             return "a mapping of token text or id to a number"
         if self.kind == "words":
@@ -74,11 +76,13 @@ class Knob:
             if value not in self.choices:
                 raise unknown(f"value of {label}", str(value), self.choices)
             return value
+        if self.kind == "text" and isinstance(value, str):
+            return value
         if self.kind == "map":
             return self._check_map(value, sentence)
         if self.kind == "words":
             return _check_words(value, sentence)
-        number = _finite(value)
+        number = None if self.kind == "text" else _finite(value)
         if number is None or not self._holds(number) or (self.kind == "int" and number != int(number)):
             raise UsageError(sentence)
         return int(number) if self.kind == "int" else float(number)
@@ -152,6 +156,11 @@ def changes(stage: Stage) -> bool:
     return not any(each.neutral is not None and getattr(stage, each.name) == each.neutral for each in knobs(stage))
 
 
+def others_needed(stages: Iterable[tuple[str, Stage]]) -> int:
+    """How many other prompts the model reads beside each text, at most."""
+    return sum(getattr(stage, "needs", None) is not None for _, stage in stages)
+
+
 @runtime_checkable
 class Stage(Protocol):
     """What every stage offers.
@@ -172,6 +181,10 @@ class Stage(Protocol):
     `rewind(memory) -> str | None`, asked after every token: it takes the memory back to the step to be
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.
+
+    `needs` is what a stage must be handed beside the candidates: the ids of another prompt, () for the last token of the sequence's
+    own, or None; whoever runs the pipeline hands each memory the logits under it, with the output so far behind it
+    (`memory.handed(self.needs)`). A stage without it needs nothing.
 
     `reads` promises what decides about a token, so that a replay can follow the stage where not all logits were recorded;
     of a stage without it nothing is claimed there. A token's new logit follows, for "scale", from the old one, times a positive

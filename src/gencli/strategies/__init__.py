@@ -39,7 +39,7 @@ class Step:
 
 
 class Strategy(Protocol):
-    """`Sample(decoder, pipeline, memories, logits)`: rows stand in the order of `memories`."""
+    """`Sample(decoder, pipeline, memories, logits, companions)`: rows stand in the order of `memories`."""
 
     memories: list[Memory]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from gencli.candidates import Candidates
 from gencli.decoder import Decoder
 from gencli.drawing import draw
+from gencli.guidance import Companions
 from gencli.memory import Memory
 from gencli.pipeline import Pipeline
 from gencli.strategies import Step
@@ -21,17 +22,21 @@ class Sample:
     banned there by now: so a run is repeatable, and a sample is the same in any batch.
     """
 
-    def __init__(self, decoder: Decoder, pipeline: Pipeline, memories: Sequence[Memory], logits: Tensor) -> None:
-        """`logits` (rows, vocabulary) are those after the prompt."""
+    def __init__(
+        self, decoder: Decoder, pipeline: Pipeline, memories: Sequence[Memory], logits: Tensor, companions: Companions | None = None
+    ) -> None:
+        """`logits` (rows, vocabulary) are those after the prompt; `companions` hand in what the pipeline needs beside them."""
         self.decoder = decoder
         self.pipeline = pipeline
         self.memories = list(memories)
+        self.companions = companions or Companions(decoder.model, ())
         self._logits: Tensor | None = logits
         self._last: list[int] = []
 
     def step(self, traced: bool = False) -> Step:
         """Draw the next token of every row and remember it; the model runs only when asked again."""
         logits = self._logits if self._logits is not None else self.decoder.step(self._last)
+        self.companions.hand(self.memories)
         raw = Candidates(logits)
         passed = self.pipeline.traced(raw, self.memories) if traced else None
         final = passed[-1] if passed else self.pipeline(raw, self.memories)
@@ -50,6 +55,7 @@ class Sample:
         self.memories = [self.memories[row] for row in rows]
         self._last = [self._last[row] for row in rows]
         self.decoder.keep(rows)
+        self.companions.keep(rows)
 
     def _rewound(self) -> dict[int, str]:
         """The rows that the stages took back, and why; the decoder goes with them."""
