@@ -199,7 +199,7 @@ def test_what_would_let_a_blocked_text_through_does() -> None:
 
 @pytest.fixture(scope="module")
 def fable() -> Session:
-    return load("fable-9m", threads=1)
+    return load("fable-6m", threads=1)
 
 
 def test_compare_and_inspect_see_what_a_run_draws_from(fable: Session) -> None:

@@ -70,8 +70,8 @@ def test_info_in_words(run):
         "KV cache      12,288 bytes a token (float32)",
     ):
         assert line in text.splitlines()
-    weights = "36.5 MB (float32), 19 MB (float16), 19 MB (bfloat16), 10.3 MB (int8)"
-    assert f"{weights} at 100 positions, 1.54 MB of it the KV cache" in text
+    weights = "23.5 MB (float32), 12.4 MB (float16), 12.4 MB (bfloat16), 6.8 MB (int8)"
+    assert f"{weights} at 100 positions, 1.23 MB of it the KV cache" in text
     assert re.search(r"^here +[\d.]+ [GT]B free, which any precision fits in$", text, re.MULTILINE)
 
 
