@@ -152,5 +152,5 @@ def test_the_hubs_cache_links_to_its_blobs(folder: Path, tmp_path_factory: pytes
         (snapshot / name).symlink_to(f"../../blobs/{number}")
     assert set(Huggingface().open(snapshot).headers) == {"one", "two"}
     (snapshot / "tokenizer.json").symlink_to(folder / "config.json")
-    with pytest.raises(RunError, match="leads out of its folder"):
+    with pytest.raises(RunError, match="leads out of its repository"):
         Huggingface().open(snapshot)

@@ -149,8 +149,23 @@ def test_a_link_out_of_the_repository_is_refused(cache, tmp_path, target):
     (tmp_path / "secret").write_text("x")
     snapshot = put(cache, "owner/name", ONE, *FILES)
     (snapshot / "tokenizer.json").symlink_to(target)
-    with pytest.raises(RunError, match=r"tokenizer.json is a link to .* which is no blob of its repository; it is not followed"):
-        Hub().find("owner/name")
+    with pytest.raises(RunError, match=r"tokenizer.json is a link that leads out of its repository, and is not followed"):
+        open_checkpoint(find_checkpoint("owner/name"))
+
+
+@pytest.mark.parametrize("file", ["a.gguf", "sub/a.gguf"])
+def test_a_file_that_is_a_link_out_of_the_repository_is_refused(cache, tmp_path, file):
+    (tmp_path / "secret.gguf").write_bytes(b"GGUF")
+    snapshot = put(cache, "owner/name", ONE, "b.gguf")
+    (snapshot / file).parent.mkdir(exist_ok=True)
+    (snapshot / file).symlink_to(tmp_path / "secret.gguf")
+    with pytest.raises(RunError, match=r"a.gguf is a link that leads out of its repository, and is not followed"):
+        Hub().find(f"owner/name/{file}")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "c.gguf").write_bytes(b"GGUF")
+    (snapshot / "linked").symlink_to(tmp_path / "folder")
+    assert Hub().find("owner/name/linked/c.gguf") is None
+    assert Hub().find("owner/name/b.gguf") == snapshot / "b.gguf"
 
 
 def test_a_blob_may_lie_in_the_caches_shared_store_and_nowhere_else(cache, tmp_path):
@@ -165,8 +180,8 @@ def test_a_blob_may_lie_in_the_caches_shared_store_and_nowhere_else(cache, tmp_p
     blob.unlink()
     blob.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_bytes(b"{}")
-    with pytest.raises(RunError, match="no blob of its repository"):
-        Hub().find("owner/name")
+    with pytest.raises(RunError, match="leads out of its repository"):
+        open_checkpoint(find_checkpoint("owner/name"))
 
 
 def test_a_checkpoint_whose_blobs_are_shared_opens(cache, fable):

@@ -135,24 +135,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise unreadable(path, error) from error
     if path.is_dir():
+        if files := sorted(each.name for each in path.glob("*.gguf")):
+            raise RunError(f"{path} is no checkpoint, and holds several; name one of its files. Choices: {', '.join(map(shown, files))}.")
         raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
     raise RunError(f"{path} is no checkpoint: read are folders, and files of the formats {', '.join(names('formats'))}.")
 
 
-def check_links(folder: Path) -> None:
+def check_links(folder: Path, entries: Iterable[Path] | None = None) -> None:
     """Refuse symbolic links that lead out of a checkpoint's folder, where a person did not put what is read.
 
-    In the hub's cache, snapshots/REVISION links to files in blobs/ of the same repository, and those to
-    files that repositories share, in blobs/ beside them; those are meant.
+    `entries` of the folder are looked at, or all. In the hub's cache, what stands under snapshots/REVISION links to files in
+    blobs/ of the same repository, and those to files that repositories share, in blobs/ beside them; those are meant.
     """
     root = Path(os.path.realpath(folder))
-    places = {root}
-    if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
-        repo = root.parent.parent
-        places = {repo, repo.parent / "blobs"}
-    for entry in sorted(folder.iterdir()):
+    word, places = "its folder", {root}
+    for snapshot in (root, *root.parents):
+        repo = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and (repo / "blobs").is_dir():
+            word, places = "its repository", {repo / "blobs", repo.parent / "blobs"}
+            break
+    for entry in sorted(folder.iterdir()) if entries is None else entries:
         if entry.is_symlink() and places.isdisjoint(Path(os.path.realpath(entry)).parents):
-            raise RunError(f"{entry} is a link that leads out of its folder, and is not followed; put the file itself there.")
+            raise RunError(f"{entry} is a link that leads out of {word}, and is not followed; put the file itself there.")
 
 
 def unreadable(path: Path, error: OSError) -> RunError:

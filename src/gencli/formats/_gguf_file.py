@@ -54,8 +54,9 @@ TYPES: dict[int, tuple[str, int, int]] = {
 
 
 class Held(NamedTuple):
-    """A tensor in the file: its type by ggml's name, its shape (rows last but one), and its bytes."""
+    """A tensor in a file: its type by ggml's name, its shape (rows last but one), and its bytes."""
 
+    file: Path
     kind: str
     shape: tuple[int, ...]
     begin: int
@@ -63,7 +64,7 @@ class Held(NamedTuple):
 
 
 class GGUFFile(NamedTuple):
-    """What a file says: `metadata` by key (numbers, texts, lists of them), `tensors` by name."""
+    """What a file says: `metadata` by key (numbers, texts, lists of them), `tensors` by name, perhaps in other files beside it."""
 
     path: Path
     metadata: Mapping[str, Any]
@@ -179,7 +180,9 @@ class _Reader:
                 raise ValueError(f"the tensor {shown(name)} of type {word} and shape {list(shape)} does not lie in whole blocks")
             found[name] = (word, shape, offset, math.prod(shape) // numbers * width)
         start = -(-self.at // alignment) * alignment
-        return _checked({name: Held(word, shape, start + at, length) for name, (word, shape, at, length) in found.items()}, self.size)
+        return _checked(
+            {name: Held(self.path, word, shape, start + at, length) for name, (word, shape, at, length) in found.items()}, self.size
+        )
 
 
 def _checked(tensors: dict[str, Held], size: int) -> dict[str, Held]:

@@ -1,7 +1,7 @@
 """The cache that huggingface_hub keeps on disk, read without it: models--OWNER--NAME/{refs,snapshots,blobs}. Knows no other store.
 
-A snapshot's files are links to blobs. A link that leads anywhere else is refused, so that a name never
-opens a file outside of the cache.
+A snapshot's files are links to blobs. A link that leads anywhere else is refused, of a folder when it is opened, of a file
+when it is found, so that a name never opens a file outside of the cache.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from gencli.errors import RunError, UsageError, shown
-from gencli.formats import format_of
+from gencli.errors import RunError, UsageError
+from gencli.formats import check_links, format_of
+from gencli.formats._gguf_names import is_later_part, model_in
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -24,7 +25,6 @@ _NAME = re.compile(
     r"(?:/(?P<file>[\w.+ -]+(?:/[\w.+ -]+)*\.gguf))?",
     re.ASCII,
 )
-_LATER_PART = re.compile(r".*-(?!00001)\d{5}-of-\d{5}\.gguf")
 
 
 class HubName(NamedTuple):
@@ -83,17 +83,16 @@ class Hub:
             snapshot = _snapshot(repo, name.revision or MAIN)
             if snapshot is None:
                 return None
-            refuse_foreign_links(snapshot)
-            found = dict(_checkpoints(snapshot))
+            found = dict(_checkpoints(snapshot) if name.file is None else _gguf_files(snapshot))
+            if name.file is None and found and "" not in found:
+                choices = ", ".join(f"{word}{file}" for file in found)
+                raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
+            place = found.get("" if name.file is None else f"/{name.file}")
+            if place is not None and place.is_file():
+                check_links(place.parent, [place])
         except OSError as error:
             raise RunError(f"{repo} cannot be read: {error.strerror or error}.") from error
-        if name.file is not None:
-            file = snapshot / name.file
-            return file if file.exists() else None
-        if found and "" not in found:
-            choices = ", ".join(f"{word}{file}" for file in found)
-            raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
-        return found.get("")
+        return place
 
 
 def _snapshots(repo: Path) -> Iterator[tuple[str, Path]]:
@@ -136,30 +135,13 @@ def _commit(ref: Path) -> str | None:
 
 def _checkpoints(snapshot: Path) -> list[tuple[str, Path]]:
     """("", place) of a snapshot's checkpoint; where there are several GGUF files instead, ("/file", place) of each."""
-    if format_of(snapshot) is not None:
+    if model_in(snapshot) is None and format_of(snapshot) is not None:
         return [("", snapshot)]
-    files = [each for each in sorted(snapshot.rglob("*.gguf")) if not _LATER_PART.fullmatch(each.name)]
-    if len(files) == 1:
-        return [("", files[0])]
+    files = [(name, each) for name, each in _gguf_files(snapshot) if not is_later_part(each.name)]
+    return [("", files[0][1])] if len(files) == 1 else files
+
+
+def _gguf_files(snapshot: Path) -> list[tuple[str, Path]]:
+    """("/file", place) of every GGUF file of a snapshot, also of later parts; links to folders are not followed."""
+    files = sorted(Path(parent) / name for parent, _, names in os.walk(snapshot) for name in names if name.endswith(".gguf"))
     return [(f"/{each.relative_to(snapshot).as_posix()}", each) for each in files]
-
-
-def refuse_foreign_links(snapshot: Path) -> None:
-    """Raises `RunError` where a link of a snapshot leads anywhere but to a blob of its repository.
-
-    A blob may in turn be a link into the store that the cache shares between repositories, blobs/ beside them.
-    """
-    repo = snapshot.parent.parent
-    blobs, shared = (os.path.realpath(each / "blobs") for each in (repo, repo.parent))
-    for parent, folders, files in os.walk(snapshot):
-        for name in (*folders, *files):
-            entry = Path(parent) / name
-            if not entry.is_symlink():
-                continue
-            first = Path(os.path.normpath(entry.parent / os.readlink(entry)))
-            if os.path.realpath(first.parent) != blobs or not (_lies_in(first, blobs) or _lies_in(first, shared)):
-                raise RunError(f"{entry} is a link to {shown(os.readlink(entry))}, which is no blob of its repository; it is not followed.")
-
-
-def _lies_in(path: Path, place: str) -> bool:
-    return os.path.commonpath((os.path.realpath(path), place)) == place
