@@ -30,7 +30,7 @@ DTYPES: dict[str, int] = {
 }
 # bytes: room for 30,000 tensors where real files have some hundred; a forged one may cost 50 times as much memory
 LARGEST_JSON = LARGEST_HEADER = 1 << 22
-MOST_DIGITS = 20  # of a whole number in JSON: 64 bits
+MOST_DIGITS = 100  # of a whole number in JSON: a tokenizer_config.json's model_max_length has 31 where it means "any"
 MOST_AXES = 8
 
 

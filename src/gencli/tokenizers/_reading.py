@@ -15,6 +15,7 @@ from gencli.tokenizers._source import Source, damaged
 
 MAX_BYTES = 1 << 25  # the largest published files of these kinds have some 5 MB
 JSON, MODEL, LLAMA2C, CHARACTERS, CONFIG = "tokenizer.json", "tokenizer.model", "tokenizer.bin", "meta.pkl", "tokenizer_config.json"
+VOCAB, MERGES = "vocab.json", "merges.txt"
 
 
 def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pieces | Ranked | Alphabet:
@@ -28,6 +29,10 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         return _gguf.source_of(folder, vocabulary)
     if (folder / JSON).is_file():
         return _source.read(folder)
+    if (path := folder / VOCAB).is_file() and (merges := folder / MERGES).is_file():
+        from gencli.tokenizers import _byte_pairs
+
+        return _byte_pairs.source_of(path, _content(merges))
     if (path := folder / MODEL).is_file():
         data, config = _content(path), _config(folder)
         if _ranked.looks_like(data):
@@ -49,7 +54,7 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         return alphabet(path, _content(path))
     raise RunError(
         f"{folder} holds no {JSON}, so there is no way from text to tokens and back; "
-        f"{MODEL}, a .tiktoken file, {LLAMA2C} and {CHARACTERS} would do as well."
+        f"{VOCAB} with {MERGES}, {MODEL}, a .tiktoken file, {LLAMA2C} and {CHARACTERS} would do as well."
     )
 
 
