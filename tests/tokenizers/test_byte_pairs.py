@@ -64,7 +64,7 @@ FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {
         "GPT2Tokenizer",
         {
             "tokenizer_config": {"model_max_length": int(1e30), "bos_token": {**TOKEN, "__type": "AddedToken"}, "errors": "replace"},
-            "special_tokens_map": {name: TOKEN for name in ("bos_token", "eos_token", "unk_token")},
+            "special_tokens_map": dict.fromkeys(("bos_token", "eos_token", "unk_token"), TOKEN),
         },
     ),
     "added tokens, some of them special": (
@@ -198,6 +198,8 @@ DAMAGED: dict[str, tuple[dict[str, bytes], str]] = {
     "a token that is a number": ({"special_tokens_map.json": b'{"bos_token": 5}'}, "5 is no special token"),
     "a decoder that is a list": ({"tokenizer_config.json": b'{"added_tokens_decoder": [1]}'}, "added_tokens_decoder does not describe"),
     "a decoder by names": ({"tokenizer_config.json": b'{"added_tokens_decoder": {"a": {"content": "a"}}}'}, "does not describe"),
+    "a decoder of texts": ({"tokenizer_config.json": b'{"added_tokens_decoder": {"1": "a"}}'}, "does not describe"),
+    "an endless id": ({"tokenizer_config.json": b'{"added_tokens_decoder": {"' + b"9" * 5000 + b'": {"content": "a"}}}'}, "does not"),
     "an id that is taken": ({"added_tokens.json": b'{"<a>": 3}'}, "have the same id"),
     "a class that is not known": (
         {"tokenizer_config.json": b'{"tokenizer_class": "CLIPTokenizer"}'},

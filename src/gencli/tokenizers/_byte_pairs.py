@@ -6,6 +6,7 @@ added_tokens.json and config.json in the same folder, as transformers takes it f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +22,7 @@ MERGES, CONFIG, SPECIAL, ADDED = "merges.txt", "tokenizer_config.json", "special
 MOST_MERGES = 1_000_000
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 LISTS = ("extra_special_tokens", "additional_special_tokens")
+ID = re.compile(r"[0-9]{1,9}")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 END = "<|endoftext|>"
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
@@ -104,8 +106,8 @@ def _special(path: Path, kind: _Kind, settings: Mapping[str, Any], vocab: Mappin
 def _with_ids(path: Path, config: Mapping[str, Any], special: Collection[str]) -> list[dict[str, Any]]:
     """The tokens beside the vocabulary that a file gives an id, by id."""
     if (decoder := config.get("added_tokens_decoder")) is not None:
-        entries = decoder.items() if isinstance(decoder, dict) else ()
-        if not entries and decoder or not all(each.isdecimal() and each.isascii() and _content(value) for each, value in entries):
+        entries = decoder.items() if isinstance(decoder, dict) else [("", None)]
+        if not all(ID.fullmatch(id) and isinstance(value, dict) and _content(value) for id, value in entries):
             raise damaged(path.with_name(CONFIG), "its added_tokens_decoder does not describe tokens by their ids")
         found = [{**value, "id": int(id), "special": value.get("special") is True or value["content"] in special} for id, value in entries]
     else:
