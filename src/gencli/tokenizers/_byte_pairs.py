@@ -7,7 +7,7 @@ added_tokens.json and config.json in the same folder, as transformers takes it f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -106,7 +106,7 @@ def _special(path: Path, kind: _Kind, settings: Mapping[str, Any], vocab: Mappin
 def _with_ids(path: Path, config: Mapping[str, Any], special: Collection[str]) -> list[dict[str, Any]]:
     """The tokens beside the vocabulary that a file gives an id, by id."""
     if (decoder := config.get("added_tokens_decoder")) is not None:
-        entries = decoder.items() if isinstance(decoder, dict) else [("", None)]
+        entries: Iterable[tuple[str, Any]] = decoder.items() if isinstance(decoder, dict) else [("", None)]
         if not all(ID.fullmatch(id) and isinstance(value, dict) and _content(value) for id, value in entries):
             raise damaged(path.with_name(CONFIG), "its added_tokens_decoder does not describe tokens by their ids")
         found = [{**value, "id": int(id), "special": value.get("special") is True or value["content"] in special} for id, value in entries]
