@@ -40,14 +40,14 @@ def tokens(context: click.Context, /, form: str, **params: Any) -> None:
     from gencli.request import chat_from, check_chat, prompt_from
     from gencli.tables import table, width_of
     from gencli.terminal import Output
-    from gencli.tokenizers import encode_pieces, load_tokenizer
+    from gencli.tokenizers import encode_pieces, tokenizer_of
 
     check_chat(context)
     checkpoint = open_checkpoint(find_checkpoint(params["checkpoint"]))
     prompt = prompt_from(params)
     if params["chat"]:
         prompt = chat_from(params, checkpoint, prompt.text).prompt
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
+    tokenizer = tokenizer_of(checkpoint)
     found = [_described(token_id, tokenizer) for token_id in encode_pieces(tokenizer, prompt.pieces)]
     output = Output()
     if form == "json":

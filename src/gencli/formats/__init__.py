@@ -86,7 +86,8 @@ class Checkpoint:
 
     `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer, unless its
     `vocabulary` is in the file with the weights; `generation_config` is empty where there is none; `stored` says
-    how tensors lie in the file ("Q4_K") where that is not the type they are read as.
+    how tensors lie in the file ("Q4_K") where that is not the type they are read as. `published_tokenizer` names the one
+    ("gpt2") that a checkpoint takes where it brings none.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class Checkpoint:
     bytes: int
     vocabulary: GGUFVocabulary | None = None
     stored: Mapping[str, str] = field(default_factory=dict)
+    published_tokenizer: str | None = None
 
     @property
     def headers(self) -> Mapping[str, Header]:

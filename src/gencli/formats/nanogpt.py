@@ -21,6 +21,7 @@ COMPILED = "_orig_mod."  # what torch.compile puts before every name
 PRODUCTS = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = ".attn.bias"  # a mask
 BIASED = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+GPT2 = range(50257, 50305)  # sizes of GPT-2's vocabulary, also filled up to a multiple of 64
 ARGUMENTS = {"n_layer": "n_layer", "n_head": "n_head", "n_embd": "n_embd", "vocab_size": "vocab_size", "block_size": "n_positions"}
 
 
@@ -58,6 +59,7 @@ class Nanogpt:
             tokenizer_files=file.parent,
             tensors=_WithBiases(MappedTensors(named), _missing(named)),
             bytes=file.stat().st_size,
+            published_tokenizer="gpt2" if config["vocab_size"] in GPT2 else None,
         )
 
 

@@ -6,6 +6,7 @@ added_tokens.json and config.json in the same folder, as transformers takes it f
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,16 +59,31 @@ def source_of(path: Path, merges: bytes) -> Source:
     # older folders name their tokens in a file of its own, which then counts before the other
     settings = config if "added_tokens_decoder" in config else {**config, **_file(path.with_name(SPECIAL))}
     special = _special(path, kind, settings, vocab)
-    data = {
-        "version": "1.0",
-        "added_tokens": _numbered(path, vocab, _with_ids(path, config, special), special),
-        "normalizer": {"type": "NFC"} if kind.nfc else None,
-        "pre_tokenizer": _pre_tokenizer(kind.pattern, config.get("add_prefix_space") is True),
-        "decoder": BYTE_LEVEL,
-        "model": {"type": "BPE", "vocab": vocab, "merges": list(_pairs(path.with_name(MERGES), merges))},
-    }
+    added = _numbered(path, vocab, _with_ids(path, config, special), special)
+    pairs = list(_pairs(path.with_name(MERGES), merges))
     start = _content(settings.get("bos_token", END if "bos_token" in kind.ends else None))
+    data = _tokenizer_json(kind, vocab, pairs, added, prefix=config.get("add_prefix_space") is True)
     return source_from(path, data, bos=start if config.get("add_bos_token") is True else None)
+
+
+def gpt2(path: Path, vocab: bytes, merges: bytes) -> Source:
+    """GPT-2's own tokenizer, of the contents of these two files; no file beside `path` is looked at."""
+    words, kind = json.loads(vocab), _KINDS["GPT2Tokenizer"]
+    added = _numbered(path, words, [], _special(path, kind, {}, words))
+    return source_from(path, _tokenizer_json(kind, words, list(_pairs(path, merges)), added))
+
+
+def _tokenizer_json(
+    kind: _Kind, vocab: Mapping[str, Any], merges: list[tuple[str, str]], added: list[dict[str, Any]], prefix: bool = False
+) -> dict[str, Any]:
+    return {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "NFC"} if kind.nfc else None,
+        "pre_tokenizer": _pre_tokenizer(kind.pattern, prefix),
+        "decoder": BYTE_LEVEL,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+    }
 
 
 def _kind(path: Path, config: Mapping[str, Any]) -> _Kind:

@@ -18,8 +18,9 @@ JSON, MODEL, LLAMA2C, CHARACTERS, CONFIG = "tokenizer.json", "tokenizer.model", 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 
 
-def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pieces | Ranked | Alphabet:
-    """What describes a checkpoint's tokenizer: the `vocabulary` of its GGUF file, or the first of the known files in its folder.
+def read(folder: Path, vocabulary: GGUFVocabulary | None = None, published: str | None = None) -> Source | Pieces | Ranked | Alphabet:
+    """What describes a checkpoint's tokenizer: the `vocabulary` of its GGUF file, the first of the known files in its folder,
+    or the `published` one of a name ("gpt2") that this machine has.
 
     Raises `RunError` where there is none, or where it is unreadable or damaged.
     """
@@ -52,6 +53,10 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         return _llama2c.pieces_of(path, _content(path)).source()
     if (path := folder / CHARACTERS).is_file():
         return alphabet(path, _content(path))
+    if published is not None:
+        from gencli.tokenizers import _cached
+
+        return _cached.gpt2(folder)
     raise RunError(
         f"{folder} holds no {JSON}, so there is no way from text to tokens and back; "
         f"{VOCAB} with {MERGES}, {MODEL}, a .tiktoken file, {LLAMA2C} and {CHARACTERS} would do as well."
