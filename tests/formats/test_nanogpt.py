@@ -134,4 +134,4 @@ def test_what_is_none(folder: Path, tmp_path: Path) -> None:
     assert GPT2["model_type"] == open_checkpoint(file).config["model_type"]
     for name in ("config.json", "x.bin"):
         (tmp_path / name).write_bytes(b"PK\3\4")
-        assert not Nanogpt().recognises(tmp_path / name)
+        assert not Nanogpt().recognises(tmp_path / name, None)

@@ -142,6 +142,25 @@ def test_one_gguf_file_is_the_checkpoint_and_several_leave_a_choice(cache):
         Hub().find("owner/several")
 
 
+def test_a_list_of_many_opens_one_file_a_model_and_asks_for_none(cache, monkeypatch):
+    """So that the shell's completion does not wait: folders are listed once each, and only refs are read."""
+    for number in range(30):
+        put(cache, f"owner/{number}", ONE, *FILES, "tokenizer.json", "onnx/model.onnx", *(f"model-{part}.safetensors" for part in range(9)))
+        put(cache, f"owner/gguf-{number}", ONE, *(f"m-Q{bits}.gguf" for bits in range(2, 9)))
+    counts = dict.fromkeys(("stat", "lstat", "scandir", "listdir"), 0)
+    for name in counts:
+        real = getattr(os, name)
+
+        def counted(*args, _name=name, _real=real, **options):
+            counts[_name] += 1
+            return _real(*args, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    assert len(list(Hub().entries())) == 30 * 8
+    assert counts["stat"] + counts["lstat"] == 0
+    assert counts["scandir"] + counts["listdir"] <= 60 * 3 + 30 + 1  # refs, snapshots and what is in them; once a folder below
+
+
 @pytest.mark.parametrize(
     "target", ["/etc/hostname", "../../../../../secret", "../../blobs/../../models--owner--other/blobs/x", "../../refs/main"]
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -110,8 +110,8 @@ class Checkpoint:
 class Format(Protocol):
     """What every format offers."""
 
-    def recognises(self, path: Path) -> bool:
-        """Whether this folder or file is of this format, as far as names tell."""
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        """Whether this folder, with these `names` in it, or file (None) is of this format, as far as names tell."""
         ...
 
     def open(self, path: Path) -> Checkpoint:
@@ -119,10 +119,20 @@ class Format(Protocol):
         ...
 
 
-def format_of(path: Path) -> Format | None:
-    """The first format that recognises what lies at a path, as far as names tell."""
+def format_of(path: Path, names_there: Collection[str] | None = None) -> Format | None:
+    """The first format that recognises what lies at a path, as far as names tell; a folder is listed once, unless its names are given."""
+    if names_there is None:
+        names_there = names_in(path)
     shelf: Iterable[Format] = (find("formats", name)() for name in names("formats"))
-    return next((form for form in shelf if form.recognises(path)), None)
+    return next((form for form in shelf if form.recognises(path, names_there)), None)
+
+
+def names_in(path: Path) -> Collection[str] | None:
+    """The names of what lies in a folder; None for what is none. Raises `OSError` where it may not be read."""
+    try:
+        return frozenset(os.listdir(path))
+    except (NotADirectoryError, FileNotFoundError):
+        return None
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

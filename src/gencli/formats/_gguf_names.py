@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 MOST_PARTS = 1000
@@ -32,9 +33,12 @@ def stem_of(name: str) -> str:
 
 def model_in(folder: Path) -> Path | None:
     """The first file, there or not, of the only model in a folder; None where there are several, or weights of another format."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
-    if any(name.endswith(_OTHERS) for name in names):
-        return None
+    first = first_of(os.listdir(folder))
+    return None if first is None else folder / first
+
+
+def first_of(names: Iterable[str]) -> str | None:
+    """The same for the names of what lies in a folder."""
+    names = list(names)
     first = {with_parts(name)[0] for name in names if name.endswith(".gguf")}
-    return folder / first.pop() if len(first) == 1 else None
+    return first.pop() if len(first) == 1 and not any(name.endswith(_OTHERS) for name in names) else None

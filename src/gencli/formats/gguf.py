@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from gencli.formats import Checkpoint, check_links, size_of
-from gencli.formats._gguf_names import model_in, stem_of
+from gencli.formats._gguf_names import first_of, model_in, stem_of
 
 MAGIC = b"GGUF"
 
@@ -14,9 +15,9 @@ MAGIC = b"GGUF"
 class Gguf:
     """A file that begins with "GGUF", whatever its name; any part of a model; or a folder with one model and no weights of another kind."""
 
-    def recognises(self, path: Path) -> bool:
-        if path.is_dir():
-            return model_in(path) is not None
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        if names is not None:
+            return first_of(names) is not None
         if not path.is_file():
             return False
         with open(path, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from gencli.errors import RunError, shown
 from gencli.formats import Checkpoint, Header, check_links
 from gencli.formats._archives import LOCAL
 from gencli.formats._mapped import MappedTensors, Piece
-from gencli.formats._torch_files import pieces_of, read_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +27,9 @@ ARGUMENTS = {"n_layer": "n_layer", "n_head": "n_head", "n_embd": "n_embd", "voca
 class Nanogpt:
     """A file `*.pt`, or a folder with `ckpt.pt`, as nanoGPT's train.py writes it."""
 
-    def recognises(self, path: Path) -> bool:
-        if path.is_dir():
-            return (path / FILE).is_file() and not (path / "config.json").exists()
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        if names is not None:
+            return FILE in names and "config.json" not in names
         if path.suffix not in ENDINGS or not path.is_file():
             return False
         with open(path, "rb") as file:
@@ -38,6 +37,9 @@ class Nanogpt:
 
     def open(self, path: Path) -> Checkpoint:
         """Read the arguments and where the tensors lie. Raises `RunError`."""
+        # here, because every checkpoint is first asked whether it is nanoGPT's
+        from gencli.formats._torch_files import pieces_of, read_torch
+
         if path.is_dir():
             check_links(path)
         file = path / FILE if path.is_dir() else path

@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 
 from gencli.errors import RunError, UsageError
 from gencli.formats import check_links, format_of
-from gencli.formats._gguf_names import is_later_part, model_in
+from gencli.formats._gguf_names import first_of, is_later_part
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -62,15 +62,16 @@ class Hub:
     place: ClassVar[int] = 30
 
     def entries(self) -> Iterator[tuple[str, Path]]:
+        place = os.fspath(folder())
         try:
-            repos = sorted(folder().glob("models--*"))
+            repos = sorted(name for name in os.listdir(place) if name.startswith("models--"))
         except OSError:
             return
         for repo in repos:
-            name = "/".join(repo.name.split("--")[1:])
+            name = "/".join(repo.split("--")[1:])
             try:
-                for label, snapshot in _snapshots(repo):
-                    yield from ((f"{name}{label}{file}", path) for file, path in _checkpoints(snapshot))
+                for label, snapshot in _snapshots(f"{place}/{repo}"):
+                    yield from ((f"{name}{label}{file}", path) for file, path in _checkpoints(Path(snapshot)))
             except (OSError, RunError):
                 continue
 
@@ -83,34 +84,37 @@ class Hub:
             snapshot = _snapshot(repo, name.revision or MAIN)
             if snapshot is None:
                 return None
-            found = dict(_checkpoints(snapshot) if name.file is None else _gguf_files(snapshot))
-            if name.file is None and found and "" not in found:
-                choices = ", ".join(f"{word}{file}" for file in found)
-                raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
-            place = found.get("" if name.file is None else f"/{name.file}")
-            if place is not None and place.is_file():
+            if name.file is not None:
+                place = snapshot / name.file if name.file in _files(os.fspath(snapshot)) else None
+            else:
+                found = dict(_checkpoints(snapshot))
+                if found and "" not in found:
+                    choices = ", ".join(f"{word}{file}" for file in found)
+                    raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
+                place = found.get("")
+            if place is not None and not place.is_dir():
                 check_links(place.parent, [place])
         except OSError as error:
             raise RunError(f"{repo} cannot be read: {error.strerror or error}.") from error
         return place
 
 
-def _snapshots(repo: Path) -> Iterator[tuple[str, Path]]:
+def _snapshots(repo: str) -> Iterator[tuple[str, str]]:
     """("", snapshot) of the main branch, and ("@revision", snapshot) of every other one that is there."""
-    refs = {str(file.relative_to(repo / "refs")): _commit(file) for file in sorted((repo / "refs").rglob("*")) if file.is_file()}
-    held = {each.name: each for each in sorted((repo / "snapshots").iterdir())}
+    refs = {name: _commit(f"{repo}/refs/{name}") for name in sorted(_files(f"{repo}/refs"))}
+    held = sorted(os.listdir(f"{repo}/snapshots"))
     main = refs.pop(MAIN, None)
     told = set()
     for label, commit in (("", main), *((f"@{ref}", commit) for ref, commit in refs.items())):
         if commit in held and commit not in told:
             told.add(commit)
-            yield label, held[commit]
-    yield from ((f"@{commit[:SHORT]}", held[commit]) for commit in held if commit not in told and COMMIT.fullmatch(commit))
+            yield label, f"{repo}/snapshots/{commit}"
+    yield from ((f"@{commit[:SHORT]}", f"{repo}/snapshots/{commit}") for commit in held if commit not in told and COMMIT.fullmatch(commit))
 
 
 def _snapshot(repo: Path, revision: str) -> Path | None:
     """The snapshot of a branch, a tag or the beginning of a commit, if it is there."""
-    commit = _commit(repo / "refs" / revision)
+    commit = _commit(f"{repo}/refs/{revision}")
     if commit is None:
         if not re.fullmatch(r"[0-9a-f]{7,40}", revision):
             return None
@@ -123,10 +127,10 @@ def _snapshot(repo: Path, revision: str) -> Path | None:
     return snapshot if snapshot is not None and snapshot.is_dir() else None
 
 
-def _commit(ref: Path) -> str | None:
+def _commit(ref: str) -> str | None:
     """The commit that a ref holds."""
     try:
-        with ref.open("rb") as file:
+        with open(ref, "rb", buffering=0) as file:
             text = file.read(64).decode("ascii", "replace").strip()
     except OSError:
         return None
@@ -135,13 +139,25 @@ def _commit(ref: Path) -> str | None:
 
 def _checkpoints(snapshot: Path) -> list[tuple[str, Path]]:
     """("", place) of a snapshot's checkpoint; where there are several GGUF files instead, ("/file", place) of each."""
-    if model_in(snapshot) is None and format_of(snapshot) is not None:
+    names = list(_files(os.fspath(snapshot)))
+    top = [name for name in names if "/" not in name]
+    if first_of(top) is None and format_of(snapshot, top) is not None:
         return [("", snapshot)]
-    files = [(name, each) for name, each in _gguf_files(snapshot) if not is_later_part(each.name)]
-    return [("", files[0][1])] if len(files) == 1 else files
+    files = sorted(name for name in names if name.endswith(".gguf") and not is_later_part(name))
+    return [("", snapshot / files[0])] if len(files) == 1 else [(f"/{name}", snapshot / name) for name in files]
 
 
-def _gguf_files(snapshot: Path) -> list[tuple[str, Path]]:
-    """("/file", place) of every GGUF file of a snapshot, also of later parts; links to folders are not followed."""
-    files = sorted(Path(parent) / name for parent, _, names in os.walk(snapshot) for name in names if name.endswith(".gguf"))
-    return [(f"/{each.relative_to(snapshot).as_posix()}", each) for each in files]
+def _files(folder: str) -> Iterator[str]:
+    """The names of all files in a folder and those below it, as they stand there: none is opened or asked for, no link followed."""
+    below = [""]
+    while below:
+        before = below.pop()
+        try:
+            with os.scandir(f"{folder}/{before}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(f"{before}{entry.name}/")
+                    else:
+                        yield before + entry.name
+        except (FileNotFoundError, NotADirectoryError):
+            continue
