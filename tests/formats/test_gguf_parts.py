@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gguf import GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGUFReader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from gencli.fingerprint import checkpoint_files
 from gencli.formats import open_checkpoint
 from gencli.formats._gguf_names import is_later_part, stem_of, with_parts
 from gencli.stores.yours import Yours
-from weights import logits, random_folder
+from weights import logits, random_folder, split
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +29,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     convert(open_checkpoint(random_folder(folder / "folder", fable, tie_word_embeddings=False)), folder / "whole.gguf", "gguf", "q8_0")
     return folder / "whole.gguf"
-
-
-def split(whole: Path, target: Path, tensors: int = 5, lone: bool = False) -> list[Path]:
-    """The same model by gguf's own writer, so many tensors a file; `lone`: the first file has the metadata alone."""
-    reader = GGUFReader(whole)
-    word = reader.fields["general.architecture"].contents()
-    writer = GGUFWriter(target, word, split_max_tensors=tensors, small_first_shard=lone)
-    for field in reader.fields.values():
-        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
-            kind = field.types[0]
-            writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if kind is GGUFValueType.ARRAY else None)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return sorted(target.parent.glob(f"{target.stem}-*.gguf"))
 
 
 @pytest.mark.parametrize(("tensors", "lone"), [(5, False), (9, True), (1, False)])
