@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -181,7 +184,7 @@ DAMAGED: dict[str, tuple[dict[str, bytes], str]] = {
     "a merge of three": ({"merges.txt": b"#version: 0.2\na b\na b c\n"}, r"merges.txt is damaged: line 3 is no pair of tokens"),
     "a merge of one": ({"merges.txt": b"a \n"}, "line 1 is no pair"),
     "no text": ({"merges.txt": b"a b\n\xff\n"}, "not UTF-8 at byte 4"),
-    "merges without end": ({"merges.txt": b"a b\n" * 1_000_001}, "more than 1,000,000 lines"),
+    "merges without end": ({"merges.txt": b"a b\n" * 300_001}, "more than 300,000 lines"),
     "a list": ({"vocab.json": b"[1]"}, "vocab.json is damaged"),
     "nested too deeply": (
         {"vocab.json": b'{"a":' * 100_000 + b"}" * 100_000},
@@ -225,3 +228,84 @@ def test_one_file_of_the_two_is_no_tokenizer(tmp_path: Path, small: dict[str, An
     (written(tmp_path, small) / "merges.txt").unlink()
     with pytest.raises(RunError, match=r"vocab.json with merges.txt, tokenizer.model"):
         load_tokenizer(tmp_path)
+
+
+HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
+    "as many merges as are read": lambda: {"merges.txt": b"a b\n" * 299_999},
+    "merges without end": lambda: {"merges.txt": b"a b\n" * 8_000_000},
+    "merges of long tokens": lambda: {"merges.txt": (b"a" * 30 + b" " + b"b" * 30 + b"\n") * 299_999},
+    "a vocabulary without end": lambda: {"vocab.json": json.dumps({f"t{at}": at for at in range(1_400_000)}).encode()},
+    "a vocabulary as large as is read": lambda: {"vocab.json": json.dumps({f"t{at}": at for at in range(300_000)}).encode()},
+    "as many special tokens as are read": lambda: {
+        "tokenizer_config.json": json.dumps({"extra_special_tokens": [f"<{at}>" for at in range(49_000)]}).encode()
+    },
+    "added tokens without end": lambda: {"added_tokens.json": json.dumps({f"<{at}>": 1057 + at for at in range(250_000)}).encode()},
+    "special tokens without end": lambda: {
+        "tokenizer_config.json": json.dumps({"extra_special_tokens": [f"<{at}>" for at in range(350_000)]}).encode()
+    },
+    "a list of lists": lambda: {"special_tokens_map.json": b'{"extra_special_tokens": [' + b"[]," * 1_000_000 + b"[]]}"},
+}
+
+
+AT_ONCE = ("merges without end", "special tokens without end", "a list of lists")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the most memory that a process had")
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[] if kind in AT_ONCE else pytest.mark.slow) for kind in HOSTILE])
+def test_hostile_files_are_read_or_refused_in_two_seconds_and_500_mb(tmp_path: Path, small: dict[str, Any], kind: str) -> None:
+    written(tmp_path, small)
+    for name, content in HOSTILE[kind]().items():
+        (tmp_path / name).write_bytes(content)
+    code = (
+        "import pathlib, re, time; from gencli.errors import RunError; from gencli.tokenizers import load_tokenizer\n"
+        "start = time.process_time()\n"
+        f"try: load_tokenizer(pathlib.Path({str(tmp_path)!r}))\n"
+        "except RunError as error: print(error)\n"
+        "else: print('taken')\n"
+        "print(time.process_time() - start, re.search('VmHWM:(.*)kB', pathlib.Path('/proc/self/status').read_text())[1])"
+    )
+    told, figures = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip().split("\n")
+    seconds, kilobytes = map(float, figures.split())
+    assert len(told) < 500
+    assert seconds < 2
+    assert kilobytes < 500 << 10
+
+
+@pytest.mark.slow
+def test_damaged_files_leave_no_traceback(tmp_path: Path) -> None:
+    """Fifteen hundred of them: bytes changed, cut out and put in twice."""
+    model = byte_level_json([("a", "b"), ("ab", "c")])["model"]
+    size = len(model["vocab"])
+    entry = {"content": "<b>", "lstrip": False, "special": True}
+    files = {
+        "added_tokens": {"<a>": size, "<b>": size + 1},
+        "special_tokens_map": {"bos_token": "<a>", "eos_token": entry, "additional_special_tokens": ["<c>"]},
+        "tokenizer_config": {"add_bos_token": True, "tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": {str(size): entry}},
+    }
+    chance, refused = random.Random(3), list[str]()
+    for at in range(1500):
+        written(tmp_path, model, **files)
+        if at % 2:
+            (tmp_path / "tokenizer_config.json").unlink()
+        file = chance.choice(sorted(tmp_path.iterdir()))
+        data = bytearray(file.read_bytes())
+        for _ in range(chance.randint(1, 4)):
+            place, length = chance.randrange(len(data)), chance.randint(1, 30)
+            match chance.randrange(4):
+                case 0:
+                    data[place] = chance.choice(b'"{}[]:,0123456789 \n\xffa')
+                case 1:
+                    del data[place : place + length]
+                case 2:
+                    data[place:place] = data[place : place + length]
+                case 3:
+                    data[place:place] = chance.choice([b"null", b"-1", b"1e400", b"9" * 40, b"true", b'"\\ud800"', b"[[", b"{}"])
+            if not data:
+                break
+        file.write_bytes(bytes(data))
+        try:
+            load_tokenizer(tmp_path).encode("<a> abc ab")
+        except RunError as error:
+            refused.append(str(error))
+    assert 150 < len(refused) < 1450
+    assert all(each.isprintable() for each in refused)

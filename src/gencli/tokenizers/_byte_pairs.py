@@ -20,7 +20,8 @@ from gencli.tokenizers._patterns import PATTERNS
 from gencli.tokenizers._source import Source, damaged, json_object, source_from
 
 MERGES, CONFIG, SPECIAL, ADDED = "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
-MOST_MERGES = 1_000_000
+# the largest published files of this kind have some 250,000 of each, and fewer than 30,000 tokens beside
+MOST_MERGES, MOST_WORDS, MOST_ADDED = 300_000, {b"{": 20_000, b"[": 20_000, b",": 300_000}, 50_000
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 LISTS = ("extra_special_tokens", "additional_special_tokens")
 ID = re.compile(r"[0-9]{1,9}")
@@ -54,7 +55,7 @@ def source_of(path: Path, merges: bytes) -> Source:
 
     Raises `RunError` where a file is damaged, or where it takes a class of tokenizer that is not known here.
     """
-    config, vocab = _file(path.with_name(CONFIG)), json_object(path)[1]
+    config, vocab = _file(path.with_name(CONFIG)), json_object(path, MOST_WORDS)[1]
     kind = _kind(path, config)
     # older folders name their tokens in a file of its own, which then counts before the other
     settings = config if "added_tokens_decoder" in config else {**config, **_file(path.with_name(SPECIAL))}
@@ -107,6 +108,8 @@ def _special(path: Path, kind: _Kind, settings: Mapping[str, Any], vocab: Mappin
     for name in LISTS:
         stated = settings.get(name) or []
         values += stated.values() if isinstance(stated, dict) else stated if isinstance(stated, list) else [stated]
+    if len(values) > MOST_ADDED:
+        raise damaged(path.with_name(CONFIG), f"it names {len(values):,} special tokens; at most {MOST_ADDED:,} are read")
     found: dict[str, dict[str, Any]] = {}
     seen = set()
     for value in values:
@@ -131,6 +134,8 @@ def _with_ids(path: Path, config: Mapping[str, Any], special: Collection[str]) -
         if not all(type(id) is int for id in listed.values()):
             raise damaged(path.with_name(ADDED), "a token's id is not a whole number")
         found = [{"content": text, "id": id, "special": text in special, "normalized": text not in special} for text, id in listed.items()]
+    if len(found) > MOST_ADDED:
+        raise damaged(path.with_name(CONFIG), f"{len(found):,} tokens are added to it; at most {MOST_ADDED:,} are read")
     return sorted(found, key=lambda each: each["id"])
 
 

@@ -140,16 +140,16 @@ def damaged(path: Path, what: str) -> RunError:
     return RunError(f"{path} is damaged: {what}.")
 
 
-def json_object(path: Path) -> tuple[str, dict[str, Any]]:
+def json_object(path: Path, most: Mapping[bytes, int] = MOST) -> tuple[str, dict[str, Any]]:
     """The text of a file and the JSON object that it is. Raises `RunError` where it is damaged, or larger than any vocabulary."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise damaged(path, f"it is larger than {MAX_BYTES >> 20} MB")
-        for sign, most in MOST.items():
-            if content.count(sign) > most:
-                raise damaged(path, f"it has more than {most:,} of {sign.decode()!r}, more entries than any vocabulary")
+        for sign, count in most.items():
+            if content.count(sign) > count:
+                raise damaged(path, f"it has more than {count:,} of {sign.decode()!r}, more entries than any vocabulary")
         if not content.rstrip().endswith(b"}"):
             raise damaged(path, "it is not JSON (it does not end as an object ends; perhaps it was cut off)")
         text = content.decode("utf-8")
