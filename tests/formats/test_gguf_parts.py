@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from gencli.description import describe
 from gencli.errors import RunError
 from gencli.fingerprint import checkpoint_files
 from gencli.formats import open_checkpoint
-from gencli.formats._gguf_names import is_later_part, stem_of, with_parts
+from gencli.formats._gguf_names import MOST_PARTS, is_later_part, stem_of, with_parts
 from gencli.stores.yours import Yours
 from weights import logits, random_folder, split
 
@@ -191,3 +193,25 @@ def test_a_forged_count_costs_nothing(tmp_path: Path, parts: list[Path]) -> None
     os.replace(forged, parts[0])
     with pytest.raises(RunError, match="does not tell the others"):
         open_checkpoint(parts[0])
+
+
+def test_a_thousand_parts_that_say_too_much_are_refused_at_once(tmp_path: Path, parts: list[Path]) -> None:
+    """A list of two million empty texts is sixteen megabytes of zeros, and of a sparse file they cost nobody anything."""
+
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    def setting(key: bytes, value: int) -> bytes:
+        return text(key) + struct.pack("<IH", 2, value)
+
+    for number in range(MOST_PARTS):
+        part = tmp_path / f"many-{number + 1:05}-of-{MOST_PARTS:05}.gguf"
+        own = setting(b"split.no", number) + setting(b"split.count", MOST_PARTS)
+        lists = text(b"x") + struct.pack("<IIQ", 9, 8, 1 << 21)
+        with open(part, "wb") as file:
+            file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 3) + own + lists)
+            file.truncate(file.tell() + (8 << 21) + 64)
+    began = time.process_time()
+    with pytest.raises(RunError, match=r"many-00002-of-01000.gguf is damaged: a list of 2097152 texts is too long"):
+        open_checkpoint(tmp_path / "many-00001-of-01000.gguf")
+    assert time.process_time() - began < 2

@@ -71,14 +71,17 @@ class GGUFFile(NamedTuple):
     tensors: Mapping[str, Held]
 
 
-def read_gguf(path: Path) -> GGUFFile:
-    """Raises `RunError` for a file that is damaged or forged; nothing of a claimed size is allocated."""
+def read_gguf(path: Path, texts: int = MOST_TEXTS, numbers: int = MOST_NUMBERS) -> GGUFFile:
+    """A file whose lists hold so many texts and numbers at most, all together.
+
+    Raises `RunError` for a file that is damaged or forged; nothing of a claimed size is allocated.
+    """
     size = size_of(path)
     if size < 24:
         raise RunError(f"{path} is damaged: {size} bytes are no GGUF file; perhaps it was cut off.")
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Reader(path, data, size).file()
+            return _Reader(path, data, size, texts, numbers).file()
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, struct.error) as error:  # UnicodeDecodeError is one too
@@ -86,9 +89,9 @@ def read_gguf(path: Path) -> GGUFFile:
 
 
 class _Reader:
-    def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
+    def __init__(self, path: Path, data: mmap.mmap, size: int, texts: int, numbers: int) -> None:
         self.path, self.data, self.size, self.at = path, data, size, 0
-        self.texts, self.numbers = MOST_TEXTS, MOST_NUMBERS  # what may still come
+        self.texts, self.numbers = texts, numbers  # what may still come
 
     def file(self) -> GGUFFile:
         if self.data[:4] != MAGIC:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from gencli.errors import RunError, shown
 from gencli.formats import check_links
-from gencli.formats._gguf_file import GGUFFile, Held, read_gguf
+from gencli.formats._gguf_file import MOST_ENTRIES, GGUFFile, Held, read_gguf
 from gencli.formats._gguf_metadata import Metadata
 from gencli.formats._gguf_names import with_parts
+
+LATER = 1 << 12  # texts and numbers in lists of the metadata of a part that is not the first: there are none but a few of its own
 
 
 def read_model(path: Path) -> GGUFFile:
@@ -28,14 +30,15 @@ def read_model(path: Path) -> GGUFFile:
         names = ", ".join(map(shown, missing[:3])) + (" and others" if len(missing) > 3 else "")
         raise RunError(f"{path} is one of {count} parts of a checkpoint; beside it {'is' if len(missing) == 1 else 'are'} missing {names}.")
     check_links(path.parent, parts)
-    return _joined(parts)
+    return _joined(parts, file)
 
 
-def _joined(parts: list[Path]) -> GGUFFile:
-    files, tensors = (read_gguf(part) for part in parts), dict[str, Held]()
-    first = None
-    for number, file in enumerate(files):
-        first = first or file
+def _joined(parts: list[Path], given: GGUFFile) -> GGUFFile:
+    """All parts, of which one is read already."""
+    first = given if given.path == parts[0] else read_gguf(parts[0])
+    tensors: dict[str, Held] = {}
+    for number, part in enumerate(parts):
+        file = first if number == 0 else given if given.path == part else read_gguf(part, LATER, LATER)
         metadata = Metadata(file)
         says = metadata.whole("split.no"), metadata.whole("split.count")
         if says != (number, len(parts)):
@@ -46,7 +49,8 @@ def _joined(parts: list[Path]) -> GGUFFile:
         if twice := tensors.keys() & file.tensors.keys():
             raise RunError(f"{file.path} is damaged: the tensor {shown(min(twice))} stands in another part too.")
         tensors |= file.tensors
-    assert first is not None
+        if len(tensors) > MOST_ENTRIES:
+            raise RunError(f"{first.path} and the parts beside it hold more than {MOST_ENTRIES} tensors, which no model has.")
     total = Metadata(first).whole("split.tensors.count")
     if total is not None and total != len(tensors):
         raise RunError(f"{first.path} is damaged: it says that the parts hold {total} tensors, and they hold {len(tensors)}.")
