@@ -60,12 +60,12 @@ def parts(tmp_path: Path, whole: Path) -> list[Path]:
 def test_a_part_that_is_missing_is_named(tmp_path: Path, parts: list[Path]) -> None:
     assert len(parts) == 4
     parts[2].unlink()
-    missing = r"is one of 4 parts of a checkpoint; beside it is missing 'model-00003-of-00004\.gguf'\.$"
+    missing = r"is one of 4 parts of a checkpoint, and 'model-00003-of-00004\.gguf' is missing beside it\.$"
     for path in (parts[0], parts[3], tmp_path):
         with pytest.raises(RunError, match=missing):
             open_checkpoint(path)
     parts[1].unlink()
-    with pytest.raises(RunError, match=r"are missing 'model-00002-of-00004\.gguf', 'model-00003-of-00004\.gguf'\.$"):
+    with pytest.raises(RunError, match=r"'model-00002-of-00004\.gguf', 'model-00003-of-00004\.gguf' are missing beside it\.$"):
         open_checkpoint(parts[0])
     parts[0].unlink()
     with pytest.raises(RunError, match=r"model-00001-of-00004.gguf"):
