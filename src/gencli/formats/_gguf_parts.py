@@ -28,7 +28,8 @@ def read_model(path: Path) -> GGUFFile:
         raise RunError(f"{path} says that it is one of {count} parts, and its name does not tell the others; parts are named {others}.")
     if missing := [part.name for part in parts if not part.exists()]:
         names = ", ".join(map(shown, missing[:3])) + (" and others" if len(missing) > 3 else "")
-        raise RunError(f"{path} is one of {count} parts of a checkpoint, and {names} {'is' if len(missing) == 1 else 'are'} missing beside it.")
+        verb = "is" if len(missing) == 1 else "are"
+        raise RunError(f"{path} is one of {count} parts of a checkpoint, and {names} {verb} missing beside it.")
     check_links(path.parent, parts)
     return _joined(parts, file)
 
