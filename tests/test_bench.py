@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gencli import machine
-from gencli.bench import doubling, measure, plan, weights_read
+from gencli.bench import doubling, first_token, measure, plan, weights_read
+from gencli.conversion import convert
 from gencli.errors import UsageError
 from gencli.formats import open_checkpoint
 from gencli.loading import load
+from weights import random_folder
 
 FABLE_MATRICES = 5_573_888 - 13 * 256  # 6 layers with two norms, and the last one, of 256 numbers
 
@@ -50,6 +52,14 @@ def test_what_the_context_does_not_hold_is_refused(checkpoint):
         plan(checkpoint, [16, 481])
     with pytest.raises(UsageError, match="512 new tokens leave no room for a prompt"):
         plan(checkpoint, new_tokens=512)
+
+
+def test_a_tokenizer_within_the_weights_file_is_measured_too(fable, tmp_path):
+    file = tmp_path / "x.gguf"
+    convert(open_checkpoint(random_folder(tmp_path / "folder", fable)), file, "gguf", "float32")
+    session, start, _ = first_token(open_checkpoint(file), lambda: load(str(file), threads=1), 4, time.monotonic())
+    assert session.name == "x"
+    assert start.tokenizer > 0
 
 
 @given(st.integers(1, 100_000))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,18 @@ class Pair:
     def decoded(self, ids: list[int], special: bool = False) -> str:
         """Our text of these ids, from the very start."""
         return decode(vocabulary_of(self.ours), ids, special=special, at_start=True)
+
+
+def cost_of_loading(folder: Path) -> tuple[str, float, float]:
+    """In a process of its own: the sentence of a refusal, or "taken"; the seconds of computing; the most memory it had, in kB."""
+    code = (
+        "import pathlib, re, time; from gencli.errors import RunError; from gencli.tokenizers import load_tokenizer\n"
+        "start = time.process_time()\n"
+        f"try: load_tokenizer(pathlib.Path({str(folder)!r}))\n"
+        "except RunError as error: print(error)\n"
+        "else: print('taken')\n"
+        "print(time.process_time() - start, re.search('VmHWM:(.*)kB', pathlib.Path('/proc/self/status').read_text())[1])"
+    )
+    told, figures = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip().split("\n")
+    seconds, kilobytes = map(float, figures.split())
+    return told, seconds, kilobytes

@@ -113,3 +113,23 @@ def logits(path: Path, count: int = 12) -> Tensor:
     checkpoint = open_checkpoint(path)
     model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors, Float32())
     return model(torch.arange(7, 7 + count)[None] * 5 % model.vocab_size)
+
+
+def split(whole: Path, target: Path, tensors: int = 5, lone: bool = False) -> list[Path]:
+    """A GGUF model written anew by gguf's own writer, so many tensors a file; `lone`: the first file has the metadata alone."""
+    from gguf import GGUFReader, GGUFValueType, GGUFWriter
+
+    reader = GGUFReader(whole)
+    word = reader.fields["general.architecture"].contents()
+    writer = GGUFWriter(target, word, split_max_tensors=tensors, small_first_shard=lone)
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            kind = field.types[0]
+            writer.add_key_value(field.name, field.contents(), kind, field.types[-1] if kind is GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return sorted(target.parent.glob(f"{target.stem}-*.gguf"))

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -93,7 +92,7 @@ def doubling(most: int) -> tuple[int, ...]:
 def measure(checkpoint: Checkpoint, load: Callable[[], Session], plan: Plan, since: float, tell: Tell = lambda text: None) -> Report:
     """Load by `load` and measure; `since` is when the process started (time.monotonic), `tell` hears what is being measured."""
     tell("importing torch, opening the model")
-    session, start, before_model = first_token(checkpoint.tokenizer_files, load, plan.prompt_lengths[0], since)
+    session, start, before_model = first_token(checkpoint, load, plan.prompt_lengths[0], since)
     import torch
 
     from gencli import __version__
@@ -132,23 +131,23 @@ def measure(checkpoint: Checkpoint, load: Callable[[], Session], plan: Plan, sin
     )
 
 
-def first_token(tokenizer_files: Path, load: Callable[[], Session], prompt_tokens: int, since: float) -> tuple[Session, Start, int | None]:
+def first_token(checkpoint: Checkpoint, load: Callable[[], Session], prompt_tokens: int, since: float) -> tuple[Session, Start, int | None]:
     """The session, the parts of its start, and the resident bytes once torch was there.
 
     `load` brings a tokenizer as well: what a second one takes is no part of the model's seconds.
     """
-    from gencli.tokenizers import load_tokenizer
+    from gencli.tokenizers import tokenizer_of
 
     lap = _Laps(since)
     process = lap()
     import torch
 
     imported, before_model = lap(), resident()
-    load_tokenizer(tokenizer_files)
+    tokenizer_of(checkpoint)
     tokenizer = lap()
     session = load()
     whole = lap()
-    load_tokenizer(tokenizer_files)
+    tokenizer_of(checkpoint)
     model = max(0.0, whole - lap())
     decoder = session.decoder(room=prompt_tokens + 1)
     logits = _prefilled(decoder, _prompt(session, prompt_tokens))

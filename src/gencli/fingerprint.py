@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gencli.events import Hashed
+from gencli.formats._gguf_names import model_in, with_parts
 
 CHUNK = 1 << 22  # bytes
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pkl", ".json", ".model", ".tiktoken", ".txt", ".jinja")
 
 
 def checkpoint_files(path: Path) -> list[Path]:
-    """What makes up the checkpoint at `path`: the file itself, or the weights, settings and tokenizer in that folder."""
-    if path.is_file():
-        return [path]
+    """What makes up the checkpoint at `path`: the file with its parts, or the weights, settings and tokenizer in that folder."""
+    model = path if path.is_file() else model_in(path)
+    if model is not None:
+        parts = [model.with_name(name) for name in with_parts(model.name)]
+        return parts if all(part.is_file() for part in parts) else [model]
     return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
 
 

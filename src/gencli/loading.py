@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST_THREADS = 1024
+PUBLISHED_ENDS = {"gpt2": "<|endoftext|>"}
 WORTH_COMPILING = 1 << 25  # bytes of weights: the compiler's import and code take a second, in which a smaller model writes its text
 # bytes of weights: packing them to float16 takes as long as it saves in some 100 tokens, and a smaller
 # model's whole text is written sooner than that matters
@@ -91,7 +92,7 @@ def load(
 def session_from(folder: Path, device: str = "cpu", precision: str = "auto", told: Callable[[float], object] | None = None) -> Session:
     """The session of the checkpoint in a folder; raises what `load` raises."""
     from gencli.models import family
-    from gencli.tokenizers import load_tokenizer
+    from gencli.tokenizers import tokenizer_of
 
     if precision not in (choices := ("auto", *names("precisions"))):
         raise unknown("precision", precision, choices)
@@ -104,7 +105,7 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto", tol
     held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
     tensors = checkpoint.tensors.on(device)
     model = family(checkpoint.config).build(checkpoint.config, _Counted(tensors, told) if told else tensors, held)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
+    tokenizer = tokenizer_of(checkpoint)
     return Session(
         model=model,
         tokenizer=tokenizer,
@@ -140,10 +141,10 @@ class _Counted:
 def vocabulary_from(folder: Path) -> Vocabulary:
     """The vocabulary of the checkpoint in a folder, without its weights; raises `RunError` for one that is unreadable or damaged."""
     from gencli.models import family
-    from gencli.tokenizers import load_tokenizer
+    from gencli.tokenizers import tokenizer_of
 
     checkpoint = open_checkpoint(folder)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary)
+    tokenizer = tokenizer_of(checkpoint)
     return _vocabulary(family(checkpoint.config).describe(checkpoint.config).vocab_size, tokenizer, checkpoint)
 
 
@@ -210,12 +211,12 @@ def _end_ids(size: int, tokenizer: Tokenizer, checkpoint: Checkpoint) -> frozens
         if not all(type(each) is int and 0 <= each < size for each in ids):
             raise RunError(f"{where}: eos_token_id must be token ids from 0 to {size - 1}, not {shown(stated)}.")
         return frozenset(ids)
-    return _end_id_by_name(tokenizer, checkpoint.tokenizer_files / "tokenizer_config.json")
+    return _end_id_by_name(tokenizer, checkpoint)
 
 
-def _end_id_by_name(tokenizer: Tokenizer, file: Path) -> frozenset[int]:
-    if not file.exists():
-        return frozenset()
-    token: Any = read_json(file).get("eos_token")
+def _end_id_by_name(tokenizer: Tokenizer, checkpoint: Checkpoint) -> frozenset[int]:
+    """The id of the token that tokenizer_config.json names, or that a published tokenizer is known to have."""
+    file = checkpoint.tokenizer_files / "tokenizer_config.json"
+    token: Any = read_json(file).get("eos_token") if file.exists() else PUBLISHED_ENDS.get(checkpoint.published_tokenizer or "")
     text = token.get("content") if isinstance(token, Mapping) else token
     return frozenset({tokenizer.special[text]} if isinstance(text, str) and text in tokenizer.special else ())

@@ -254,6 +254,16 @@ def prompt_options(function: Function) -> Function:
     return decorated
 
 
+def chat_options(function: Function) -> Function:
+    """--chat, and --system for its first message; `request.py` reads them."""
+    chat = "The prompt is a message: the checkpoint's chat template puts it into the form it was taught."
+    decorated: Function = all_of(
+        option("--chat", "Prompt", None, chat),
+        option("--system", "Prompt", Text(whole=True), "With --chat: how to behave, said before the message.", metavar="TEXT"),
+    )(function)
+    return decorated
+
+
 def settings_from(context: click.Context) -> Given:
     """What the command line and the environment ask of the pipeline and its limits, with origins."""
     asked = {name: value for name in context.params if (value := _asked(name, context))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +86,8 @@ def save(path: Path, text: str, *, force: bool) -> None:
     The user's own folder is made where it is missing. Raises `UsageError` where the file is there,
     `RunError` where it cannot be written.
     """
+    import tempfile  # most commands only read
+
     try:
         path = Path(os.path.realpath(path)) if force else path  # what a link leads to, not the link
         if path.parent == user_folder():

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from gencli.errors import RunError, UsageError, shown, sized, unknown
 from gencli.fetching import DIGEST, Remote, fetch, is_there, refuse_a_full_disk, told_plainly
 from gencli.formats import read_json
+from gencli.formats._gguf_names import is_later_part, with_parts
 from gencli.models import family
 from gencli.stores.hub import COMMIT, MAIN, HubName, repo_folder
 
@@ -29,7 +30,6 @@ BESIDE = (
 )
 WEIGHTS = (("model", "safetensors"), ("pytorch_model", "bin"))  # the better one first
 TRUE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its variables
-_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.(?P<ending>\w+)")
 _SAFE = re.compile(r"(?!\.\.?(/|$))[\w.+ -]+(/(?!\.\.?(/|$))[\w.+ -]+)*", re.ASCII)
 
 
@@ -98,9 +98,9 @@ def needed(repo: str, sizes: Mapping[str, int], file: str | None = None) -> set[
     """
     beside = {name for name, size in sizes.items() if size <= SMALL and any(fnmatchcase(name, each) for each in BESIDE)}
     beside = {name for name in beside if "/" not in name}
-    gguf = sorted(name for name in sizes if name.endswith(".gguf") and not _is_later_part(name))
+    gguf = sorted(name for name in sizes if name.endswith(".gguf") and not is_later_part(name))
     if file is not None:
-        return beside | _with_parts(_one_of(repo, file, gguf), sizes)
+        return beside | _whole(repo, _one_of(repo, file, gguf), sizes)
     for stem, ending in WEIGHTS:
         whole = f"{stem}.{ending}"
         if whole in sizes:
@@ -109,12 +109,20 @@ def needed(repo: str, sizes: Mapping[str, int], file: str | None = None) -> set[
         if parts and f"{whole}.index.json" in sizes:
             return beside | parts | {f"{whole}.index.json"}
     if len(gguf) == 1:
-        return beside | _with_parts(gguf[0], sizes)
+        return beside | _whole(repo, gguf[0], sizes)
     if gguf:
-        choices = ", ".join(f"{name} ({sized(sum(sizes[each] for each in _with_parts(name, sizes)))})" for name in gguf)
+        choices = ", ".join(f"{name} ({sized(sum(sizes.get(each, 0) for each in with_parts(name)))})" for name in gguf)
         raise UsageError(f"{repo} holds several checkpoints; choose one with --file. Choices: {choices}.")
     kinds = ", ".join(f"{stem}.{ending}" for stem, ending in WEIGHTS)
     raise RunError(f"{repo} holds no weights that gencli reads ({kinds} or a .gguf file); nothing was fetched.")
+
+
+def _whole(repo: str, name: str, names: Collection[str]) -> set[str]:
+    """A file, or all files of a model in parts."""
+    parts = with_parts(name)
+    if missing := [part for part in parts if part not in names]:
+        raise RunError(f"{repo} lacks {shown(missing[0])}, one of the {len(parts)} parts of {shown(name)}; nothing was fetched.")
+    return set(parts)
 
 
 def _one_of(repo: str, word: str, files: Sequence[str]) -> str:
@@ -123,19 +131,6 @@ def _one_of(repo: str, word: str, files: Sequence[str]) -> str:
     if len(found) != 1 or not word:
         raise unknown(f"GGUF file of {repo} that is", word, found if len(found) > 1 else files)
     return found[0]
-
-
-def _is_later_part(name: str) -> bool:
-    return _PART.fullmatch(name) is not None and "-00001-of-" not in name
-
-
-def _with_parts(name: str, names: Iterable[str]) -> set[str]:
-    """A file, or all files of one that lies in parts."""
-    match = _PART.fullmatch(name)
-    if match is None:
-        return {name}
-    parts = re.compile(rf"{re.escape(match['stem'])}-\d{{5}}-of-{match['count']}\.{match['ending']}")
-    return {each for each in names if parts.fullmatch(each)}
 
 
 def _remote(repo: str, commit: str, endpoint: str, name: str, size: int | None, digest: str | None) -> Remote:

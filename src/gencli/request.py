@@ -18,6 +18,7 @@ from gencli.options import origin_of, settings_from
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gencli.chat_template import ChatPrompt
     from gencli.formats import Checkpoint
     from gencli.generation import Options
     from gencli.loading import Session
@@ -137,29 +138,45 @@ def request_from(context: click.Context) -> Request:
     """Resolve the preset over the checkpoint's generation_config, then read the prompt."""
     from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
-    from gencli.prompting import apply_template
     from gencli.settings import resolve
 
-    if "system" in context.params and not context.params["chat"] and _typed("system", context):
-        raise UsageError("--system is the first message of a chat; give --chat too.")
+    check_chat(context)
     checkpoint = open_checkpoint(find_checkpoint(context.params["checkpoint"]))
     preset = resolve(settings_from(context), checkpoint.generation_config)
     preset.stages()  # a value out of range is told before anything is loaded
-    prompt = prompt_from(context.params)
-    if context.params.get("chat"):
-        from gencli.chat_template import chat_template_of
+    request = request_of(prompt_from(context.params), preset, context.params, checkpoint)
+    _refuse_what_cannot_fit(checkpoint, preset, request.prompt, context.params, context.params.get("samples", 1))
+    return request
 
-        messages = [("system", context.params["system"]), ("user", prompt.text)]
-        given = [{"role": role, "content": text} for role, text in messages if text is not None]
-        chat = chat_template_of(checkpoint).render(given, context.params["special"])
-        return Request(chat.prompt, preset, context.params, checkpoint.bytes, chat.after_answer)
+
+def request_of(prompt: Prompt, preset: Preset, params: dict[str, Any], checkpoint: Checkpoint) -> Request:
+    """A run whose prompt gets its form from the chat template, with --chat, else from the preset's template."""
+    from gencli.prompting import apply_template
+
+    if params.get("chat"):
+        chat = chat_from(params, checkpoint, prompt.text)
+        return Request(chat.prompt, preset, params, checkpoint.bytes, chat.after_answer)
     template = preset.get("template")
-    whole = apply_template(template, prompt) if template else prompt
-    _refuse_what_cannot_fit(checkpoint, preset, whole, context.params, context.params.get("samples", 1))
-    return Request(whole, preset, context.params, checkpoint.bytes)
+    return Request(apply_template(template, prompt) if template else prompt, preset, params, checkpoint.bytes)
 
 
-def _typed(name: str, context: click.Context) -> bool:
+def chat_from(params: dict[str, Any], checkpoint: Checkpoint, message: str) -> ChatPrompt:
+    """A message, after what --system says, in the form of the checkpoint's chat template; raises what that raises."""
+    from gencli.chat_template import chat_template_of
+
+    messages = [("system", params["system"]), ("user", message)]
+    given = [{"role": role, "content": text} for role, text in messages if text is not None]
+    return chat_template_of(checkpoint).render(given, params["special"])
+
+
+def check_chat(context: click.Context) -> None:
+    """Raises `UsageError` for a --system that no --chat goes with; in the environment it waits for a chat."""
+    if "system" in context.params and not context.params["chat"] and typed("system", context):
+        raise UsageError("--system is the first message of a chat; give --chat too.")
+
+
+def typed(name: str, context: click.Context) -> bool:
+    """Whether a parameter stands on the command line."""
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 

@@ -22,6 +22,7 @@ FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "tokenizer.model", "vocab.json", "merges.txt", "tokenizer.bin", "meta.pkl",
 )  # fmt: skip
+OWN = ("tokenizer.json", "vocab.json", "tokenizer.model", "tokenizer.bin", "meta.pkl")
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 # pattern's name here -> llama.cpp's pre-tokenizer, where a whole word that is a token needs no merges, and where it does
 PRE = {
@@ -41,7 +42,7 @@ def vocabulary_of(checkpoint: Checkpoint) -> GGUFVocabulary:
     """
     if checkpoint.vocabulary is not None:
         return checkpoint.vocabulary
-    source = read_tokenizer(checkpoint.tokenizer_files)
+    source = read_tokenizer(checkpoint.tokenizer_files, published=checkpoint.published_tokenizer)
     if not isinstance(source, Source):
         raise UsageError(f"the tokenizer of {checkpoint.path} is of a kind that GGUF files are not written with; written is BPE.")
     size = int(checkpoint.config["vocab_size"])
@@ -75,7 +76,14 @@ def tokenizer_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     folder = checkpoint.tokenizer_files
     if checkpoint.vocabulary is None:
         files = [folder / name for name in FILES] + sorted(folder.glob("*.tiktoken"))
-        return {file.name: file.read_bytes() for file in files if file.is_file() and size_of(file) <= LARGEST_FILE}
+        found = {file.name: file.read_bytes() for file in files if file.is_file() and size_of(file) <= LARGEST_FILE}
+        if checkpoint.published_tokenizer is not None and found.keys().isdisjoint(OWN):
+            published = read_tokenizer(folder, published=checkpoint.published_tokenizer)
+            if isinstance(published, Source):
+                [end, *_] = published.special
+                named = {"tokenizer_class": "GPT2Tokenizer", **dict.fromkeys(("bos_token", "eos_token", "unk_token"), end)}
+                found = {"tokenizer_config.json": json.dumps(named).encode(), **found, "tokenizer.json": published.text.encode()}
+        return found
     vocabulary = checkpoint.vocabulary
     source = read_tokenizer(folder, vocabulary)
     if not isinstance(source, Source):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import pytest
 
@@ -111,3 +112,26 @@ def test_on_a_terminal_every_line_fits(tmp_path):
         # a progress line, which a slow machine shows, is overwritten from its first column on
         lines = re.split("\r\n|\r(?:\x1b\\[K)?", re.sub("\x1b\\[[0-9;]*m", "", written.decode()))
         assert max(len(line) for line in lines if "›" not in line and "token by" not in line) <= 60
+
+
+def test_a_chat_is_asked_in_the_form_of_its_template(told):
+    plain = told("--special", "--steps", "3", "--format", "json", "<|user|>\nBe kind.\nHello\n<|assistant|>\n")
+    assert told("--chat", "--system", "Be kind.", "--steps", "3", "--format", "json", "Hello") == plain
+    assert told("--chat", "--steps", "3", "--format", "json", "Hello") != plain
+    choices = told("--choices", "yes,no", "--special", "--format", "csv", "<|user|>\nHello\n<|assistant|>\n")
+    assert told("--choices", "yes,no", "--chat", "--format", "csv", "Hello") == choices
+    with pytest.raises(UsageError, match="give --chat too"):
+        told("--system", "Be kind.", "Hello")
+
+
+def test_a_chat_ends_where_its_template_ends_an_answer(told, fable, tmp_path):
+    """What the template writes behind an answer is an end token, and so one that min_new_tokens holds back."""
+    for file in fable.iterdir():
+        if file.name not in ("tokenizer_config.json", "generation_config.json"):
+            shutil.copy(file, tmp_path)
+    form = "{% for m in messages %}<|user|>{{ m.content }}<|assistant|>\n{% endfor %}"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": form}))
+    asked = ("--checkpoint", str(tmp_path), "--min-new-tokens", "1", "--top", "5000", "--format", "json", "Hi")
+    removed = {each["id"] for each in json.loads(told("--chat", *asked))["candidates"] if each["removed_by"] == "min_new_tokens"}
+    assert 2 in removed
+    assert 2 not in {each["id"] for each in json.loads(told(*asked))["candidates"] if each["removed_by"]}

@@ -135,3 +135,23 @@ def test_a_long_file_has_a_bar_on_a_terminal_that_goes_away(shell):
     before, _, rest = written.decode().rpartition("\r\x1b[K")
     assert re.search(r"\rscoring [█▉▊▋▌▍▎▏ ]{24} +\d+ % of 1,[0-9]{3}", before)
     assert "scoring" not in rest
+
+
+def test_a_chat_scores_an_answer_to_a_message(capfd):
+    def told(*arguments):
+        score.main([*arguments, "--format", "json"], prog_name="gencli score", standalone_mode=False)
+        return json.loads(capfd.readouterr().out)
+
+    written = told("--special", "--top-k", "40", "--prompt", "<|user|>\nBe kind.\nHello\n<|assistant|>\n", "I like soup.")
+    assert told("--chat", "--system", "Be kind.", "--top-k", "40", "--prompt", "Hello", "I like soup.") == written
+    typed = told("--chat", "--prompt", "Hello <|user|>", "I like soup.")
+    assert typed["prompt_tokens"] > told("--chat", "--special", "--prompt", "Hello <|user|>", "I like soup.")["prompt_tokens"]
+    for wrong, sentence in ((("--system", "x", "--prompt", "x"), "give --chat too"), (("--chat",), "give --prompt too")):
+        with pytest.raises(UsageError, match=sentence):
+            told(*wrong, "I like soup.")
+
+
+def test_a_chat_asked_for_in_the_environment_waits_for_a_prompt(capfd, monkeypatch):
+    monkeypatch.setenv("GENCLI_CHAT", "1")
+    score.main(["I like soup.", "--format", "json"], prog_name="gencli score", standalone_mode=False)
+    assert json.loads(capfd.readouterr().out)["prompt_tokens"] == 1

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gencli.commands.tokens import tokens
+from gencli.errors import UsageError
 
 
 @pytest.fixture
@@ -48,3 +49,14 @@ def test_special_text_is_special_only_where_asked(run):
     plain = json.loads(run("<|user|>", "--format", "json"))
     assert len(asked) == 1 < len(plain)
     assert "".join(each["text"] for each in plain) == asked[0]["text"] == "<|user|>"
+
+
+def test_a_chat_is_cut_as_its_template_writes_it(run):
+    plain = json.loads(run("--chat", "--system", "Be <|user|>", "Hi", "--format", "json"))
+    written = json.loads(run("--special", "<|user|>\nBe kind\nHi\n<|assistant|>\n", "--format", "json"))
+    assert "".join(each["text"] for each in plain) == "<|user|>\nBe <|user|>\nHi\n<|assistant|>\n"
+    assert [each["id"] for each in plain if each["id"] < 3] == [each["id"] for each in written if each["id"] < 3] == [1, 2]
+    special = json.loads(run("--chat", "--special", "Hi <|user|>", "--format", "json"))
+    assert [each["id"] for each in special].count(1) == 2
+    with pytest.raises(UsageError, match="give --chat too"):
+        run("--system", "Be kind", "Hi")

@@ -103,6 +103,11 @@ def test_a_forged_header_is_refused(tmp_path: Path, kind: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_a_length_that_means_any_is_read() -> None:
+    """As thousands of tokenizer_config.json have it: int(1e30)."""
+    assert parse_json(b'{"model_max_length": 1000000000000000019884624838656}', "x") == {"model_max_length": int(1e30)}
+
+
 @pytest.mark.parametrize("length", [2**60, 2**64 - 1, 2**31, 33])
 def test_a_length_beyond_the_file_allocates_nothing(tmp_path: Path, length: int) -> None:
     file = file_of(tmp_path, b"", length=length)

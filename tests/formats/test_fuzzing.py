@@ -19,7 +19,7 @@ from gencli.errors import GencliError
 from gencli.formats import open_checkpoint
 from gencli.models import family
 from gencli.precisions.float32 import Float32
-from weights import GPT2, LLAMA, random_folder
+from weights import GPT2, LLAMA, random_folder, split
 
 FILES = 20_000
 TINY = {"vocab_size": 16, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -81,7 +81,17 @@ def llama2cs(folder: Path, fable: Path) -> Path:
     return folder / "x.bin"
 
 
-KINDS: list[Callable[[Path, Path], Path]] = [a_folder, its_config, an_index, torchs_own, a_gguf, nanogpts, llama2cs]
+def a_first_part(folder: Path, fable: Path) -> Path:
+    return split(a_gguf(folder, fable), folder / "y.gguf", 4)[0]
+
+
+def a_later_part(folder: Path, fable: Path) -> Path:
+    return split(a_gguf(folder, fable), folder / "y.gguf", 4)[1]
+
+
+KINDS: list[Callable[[Path, Path], Path]] = [
+    *(a_folder, its_config, an_index, torchs_own, a_gguf, a_first_part, a_later_part, nanogpts, llama2cs),
+]
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

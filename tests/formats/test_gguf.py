@@ -261,11 +261,6 @@ def test_a_llama_with_a_window_is_mistrals(tmp_path: Path) -> None:
     assert (config["architectures"], config["sliding_window"]) == (["MistralForCausalLM"], 16)
 
 
-def test_a_part_of_several_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is one of several parts of a checkpoint; `llama-gguf-split --merge`"):
-        opened(tmp_path, lambda writer: writer.add_uint16("split.count", 3))
-
-
 def text(value: bytes | str) -> bytes:
     data = value.encode() if isinstance(value, str) else value
     return struct.pack("<Q", len(data)) + data

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gencli.errors import RunError
+from gencli.formats import names_in
 from gencli.formats.huggingface import Huggingface
 
 ONE, TWO = torch.arange(6.0).view(2, 3), torch.arange(4.0).half()
@@ -69,9 +70,9 @@ def test_settings_for_generation_are_optional(folder: Path) -> None:
 
 
 def test_what_it_recognises(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    assert Huggingface().recognises(folder)
-    assert not Huggingface().recognises(tmp_path_factory.mktemp("empty"))
-    assert not Huggingface().recognises(folder / "config.json")
+    assert Huggingface().recognises(folder, names_in(folder))
+    assert not Huggingface().recognises(folder, [])
+    assert not Huggingface().recognises(folder / "config.json", None)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_torchs_own_files_whole_or_in_parts(folder: Path, parts: Path) -> None:
     for part in ("a.safetensors", "b.safetensors", "model.safetensors.index.json"):
         (folder / part).unlink()
     torch.save({"one": ONE, "two": TWO}, folder / "pytorch_model.bin")
-    assert Huggingface().recognises(folder)
+    assert Huggingface().recognises(folder, names_in(folder))
     checkpoint = Huggingface().open(folder)
     assert checkpoint.headers == {"one": ("F32", (2, 3)), "two": ("F16", (4,))}
     assert torch.equal(checkpoint.tensors["one"], ONE)
@@ -152,5 +153,5 @@ def test_the_hubs_cache_links_to_its_blobs(folder: Path, tmp_path_factory: pytes
         (snapshot / name).symlink_to(f"../../blobs/{number}")
     assert set(Huggingface().open(snapshot).headers) == {"one", "two"}
     (snapshot / "tokenizer.json").symlink_to(folder / "config.json")
-    with pytest.raises(RunError, match="leads out of its folder"):
+    with pytest.raises(RunError, match="leads out of its repository"):
         Huggingface().open(snapshot)

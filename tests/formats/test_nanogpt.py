@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gencli.conversion import convert
 from gencli.errors import RunError
 from gencli.formats import open_checkpoint
 from gencli.formats.nanogpt import Nanogpt
 from gencli.loading import session_from
+from gencli.tokenizers._cached import MERGES, VOCAB
 from weights import GPT2, logits, random_folder
 
 PRODUCTS = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
@@ -86,6 +89,37 @@ def test_its_characters_lie_beside_it(folder: Path, tmp_path: Path) -> None:
     assert session.vocabulary.size == len(characters)
 
 
+@pytest.mark.parametrize("size", [50257, 50304])
+def test_gpt2s_vocabulary_is_taken_where_none_lies_beside_it(
+    folder: Path, tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Out of tiktoken's cache; the end of a text is GPT-2's, and a folder that is written brings its tokenizer along."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors["transformer.wte.weight"] = tensors["transformer.wte.weight"][torch.arange(size) % 4096].clone()
+    (tmp_path / "out").mkdir()
+    file = saved(tensors, tmp_path / "out" / "ckpt.pt", vocab_size=size)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(RunError, match=r"out holds no tokenizer, and its model takes GPT-2's vocabulary"):
+        session_from(file)
+    (tmp_path / "cache").mkdir()
+    model = json.loads((real_data / "tokenizers" / "gpt2.tokenizer.json").read_text())["model"]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    (tmp_path / "cache" / VOCAB[0]).write_text(json.dumps(model["vocab"]))
+    (tmp_path / "cache" / MERGES[0]).write_text("\n".join(("#version: 0.2", *merges, "")))
+    session = session_from(file)
+    assert session.tokenizer.encode("Hello world") == [15496, 995]
+    assert (session.vocabulary.size, session.vocabulary.end_ids) == (size, {50256})
+    convert(open_checkpoint(file), tmp_path / "folder-of-it", "huggingface", "float32")
+    written = session_from(tmp_path / "folder-of-it")
+    assert (written.tokenizer.encode("Hello world"), written.vocabulary.end_ids) == ([15496, 995], {50256})
+
+
+def test_no_vocabulary_is_taken_for_a_model_of_another_size(folder: Path, tmp_path: Path) -> None:
+    file = saved(load_file(folder / "model.safetensors"), tmp_path / "ckpt.pt")
+    with pytest.raises(RunError, match=r"holds no tokenizer\.json, so there is no way from text to tokens"):
+        session_from(file)
+
+
 def test_what_is_none(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.pt"
     torch.save({"model": {}}, file)
@@ -100,4 +134,4 @@ def test_what_is_none(folder: Path, tmp_path: Path) -> None:
     assert GPT2["model_type"] == open_checkpoint(file).config["model_type"]
     for name in ("config.json", "x.bin"):
         (tmp_path / name).write_bytes(b"PK\3\4")
-        assert not Nanogpt().recognises(tmp_path / name)
+        assert not Nanogpt().recognises(tmp_path / name, None)

@@ -142,6 +142,25 @@ def test_one_gguf_file_is_the_checkpoint_and_several_leave_a_choice(cache):
         Hub().find("owner/several")
 
 
+def test_a_list_of_many_opens_one_file_a_model_and_asks_for_none(cache, monkeypatch):
+    """So that the shell's completion does not wait: folders are listed once each, and only refs are read."""
+    for number in range(30):
+        put(cache, f"owner/{number}", ONE, *FILES, "tokenizer.json", "onnx/model.onnx", *(f"model-{part}.safetensors" for part in range(9)))
+        put(cache, f"owner/gguf-{number}", ONE, *(f"m-Q{bits}.gguf" for bits in range(2, 9)))
+    counts = dict.fromkeys(("stat", "lstat", "scandir", "listdir"), 0)
+    for name in counts:
+        real = getattr(os, name)
+
+        def counted(*args, _name=name, _real=real, **options):
+            counts[_name] += 1
+            return _real(*args, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    assert len(list(Hub().entries())) == 30 * 8
+    assert counts["stat"] + counts["lstat"] == 0
+    assert counts["scandir"] + counts["listdir"] <= 60 * 3 + 30 + 1  # refs, snapshots and what is in them; once a folder below
+
+
 @pytest.mark.parametrize(
     "target", ["/etc/hostname", "../../../../../secret", "../../blobs/../../models--owner--other/blobs/x", "../../refs/main"]
 )
@@ -149,8 +168,23 @@ def test_a_link_out_of_the_repository_is_refused(cache, tmp_path, target):
     (tmp_path / "secret").write_text("x")
     snapshot = put(cache, "owner/name", ONE, *FILES)
     (snapshot / "tokenizer.json").symlink_to(target)
-    with pytest.raises(RunError, match=r"tokenizer.json is a link to .* which is no blob of its repository; it is not followed"):
-        Hub().find("owner/name")
+    with pytest.raises(RunError, match=r"tokenizer.json is a link that leads out of its repository, and is not followed"):
+        open_checkpoint(find_checkpoint("owner/name"))
+
+
+@pytest.mark.parametrize("file", ["a.gguf", "sub/a.gguf"])
+def test_a_file_that_is_a_link_out_of_the_repository_is_refused(cache, tmp_path, file):
+    (tmp_path / "secret.gguf").write_bytes(b"GGUF")
+    snapshot = put(cache, "owner/name", ONE, "b.gguf")
+    (snapshot / file).parent.mkdir(exist_ok=True)
+    (snapshot / file).symlink_to(tmp_path / "secret.gguf")
+    with pytest.raises(RunError, match=r"a.gguf is a link that leads out of its repository, and is not followed"):
+        Hub().find(f"owner/name/{file}")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "c.gguf").write_bytes(b"GGUF")
+    (snapshot / "linked").symlink_to(tmp_path / "folder")
+    assert Hub().find("owner/name/linked/c.gguf") is None
+    assert Hub().find("owner/name/b.gguf") == snapshot / "b.gguf"
 
 
 def test_a_blob_may_lie_in_the_caches_shared_store_and_nowhere_else(cache, tmp_path):
@@ -165,8 +199,8 @@ def test_a_blob_may_lie_in_the_caches_shared_store_and_nowhere_else(cache, tmp_p
     blob.unlink()
     blob.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_bytes(b"{}")
-    with pytest.raises(RunError, match="no blob of its repository"):
-        Hub().find("owner/name")
+    with pytest.raises(RunError, match="leads out of its repository"):
+        open_checkpoint(find_checkpoint("owner/name"))
 
 
 def test_a_checkpoint_whose_blobs_are_shared_opens(cache, fable):

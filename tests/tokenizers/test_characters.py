@@ -44,15 +44,15 @@ class Bomb:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (pickle.dumps(Bomb()), "asks for (posix|nt).system, and only plain values"),
-        (pickle.dumps({"itos": Bomb()}), "only plain values"),
-        (b"", "no pickle"),
-        (b"\x80\x04" + b"]" * 1000, "no pickle"),
+        (pickle.dumps(Bomb()), r"asks for '(posix|nt)\.system', which could run code"),
+        (pickle.dumps({"itos": Bomb()}), "which could run code"),
+        (b"", "is damaged: "),
+        (b"\x80\x04" + b"]" * 1000, "is damaged: "),
         (b"x" * (1 << 20) + b"x", "larger than 1 MB"),
-        (pickle.dumps([1]), "no pickle of nanoGPT's"),
-        (pickle.dumps({"itos": {1: "a"}}), "no pickle of nanoGPT's"),
+        (pickle.dumps([1]), "it is not nanoGPT's"),
+        (pickle.dumps({"itos": {1: "a"}}), "it is not nanoGPT's"),
         (pickle.dumps({"itos": {0: "ab"}}), "not single characters"),
-        (pickle.dumps({"itos": {}}), "not single characters"),
+        (pickle.dumps({"itos": {}}), "it is not nanoGPT's"),
         (pickle.dumps({"itos": {0: "a", 1: "a"}}), "two ids"),
     ],
 )

@@ -9,7 +9,7 @@ import click
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, OneOf, Text
-from gencli.options import all_of, model_options, option, pipeline_options, prompt_options, run_options
+from gencli.options import all_of, chat_options, model_options, option, pipeline_options, prompt_options, run_options
 
 if TYPE_CHECKING:
     from gencli.observation import Detail
@@ -42,10 +42,6 @@ class Count(Text):
         return str(value)
 
 
-chat_options = all_of(
-    option("--chat", "Prompt", None, "The prompt is a message: the checkpoint's chat template puts it into the form it was taught."),
-    option("--system", "Prompt", Text(whole=True), "With --chat: how to behave, said before the message.", metavar="TEXT"),
-)
 output_options = all_of(
     option("--format", SECTION, OneOf("text", "json", "jsonl"), "What stdout gets. [default: text]", "form", default="text"),
     option("--output", SECTION, click.Path(), "Write there instead of stdout.", short="-o", metavar="FILE"),

@@ -9,11 +9,12 @@ import click
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, Number, OneOf, Text
-from gencli.options import LARGEST_SEED, all_of, model_options, option, pipeline_options, prompt_options
+from gencli.options import LARGEST_SEED, all_of, chat_options, model_options, option, pipeline_options, prompt_options
 
 if TYPE_CHECKING:
     from gencli.inspection import Inspected, Outcome
     from gencli.loading import Session
+    from gencli.preset import Preset
     from gencli.request import Request
     from gencli.scores import ScoredChoice
     from gencli.terminal import Output
@@ -26,6 +27,7 @@ Examples:
   gencli inspect-probs --preset creative --top 20 "Once upon a"
   gencli inspect-probs --preset chat --steps 5 --along sampled --seed 7 "Hello"
   gencli inspect-probs --preset creative --text " time, there" "Once upon a"
+  gencli inspect-probs --chat --steps 5 "What do you like to eat?"
   gencli inspect-probs --choices " cat, dog, dragon" "The girl had a pet"
   gencli inspect-probs --preset creative --order-what-if "Once upon a"
   gencli inspect-probs --top-k 5 --format csv "The" > probabilities.csv
@@ -51,6 +53,7 @@ own_options = all_of(
 
 @click.command("inspect-probs", cls=Command, epilog=EXAMPLES, short_help="The next token, before and after each stage.")
 @prompt_options
+@chat_options
 @own_options
 @pipeline_options
 @model_options
@@ -68,20 +71,20 @@ def inspect_probs(context: click.Context, /, **params: Any) -> None:
     session = request.load()
     from gencli.terminal import Output
 
-    output, form = Output(), params["form"]
+    output, form, preset = Output(), params["form"], request.ending(session)
     if answers:
         from gencli.scoring import score_choices
 
-        found = score_choices(session, answers, request.preset, prompt=request.prompt)
+        found = score_choices(session, answers, preset, prompt=request.prompt)
         {"table": _choice_table, "json": _choice_json, "csv": _choice_csv}[form](found, bool(request.preset.pipeline), output)
     elif params["order_what_if"]:
         from gencli.inspection import orders
 
-        outcomes = orders(session, request.prompt, request.preset, params["seed"] or 0)
+        outcomes = orders(session, request.prompt, preset, params["seed"] or 0)
         {"table": _order_table, "json": _order_json, "csv": _order_csv}[form](outcomes, output)
     else:
         several = params["steps"] is not None or params["text"] is not None or params["along"] is not None
-        steps = _steps(session, request)
+        steps = _steps(session, request, preset)
         {"table": _write_table, "json": _write_json, "csv": _write_csv}[form](steps, several, params["top"], output)
 
 
@@ -103,7 +106,7 @@ def _refuse_both(answers: Sequence[str], params: dict[str, Any]) -> None:
         raise UsageError("--text and --along both say what comes next; give one of them.")
 
 
-def _steps(session: Session, request: Request) -> Iterable[Inspected]:
+def _steps(session: Session, request: Request, preset: Preset) -> Iterable[Inspected]:
     from gencli.inspection import inspect
     from gencli.observation import Detail
     from gencli.walking import GivenText
@@ -113,7 +116,7 @@ def _steps(session: Session, request: Request) -> Iterable[Inspected]:
     if params["text"] is not None:
         along = GivenText.of(session, params["text"], request.prompt).ids
         steps = params["steps"] or len(along)
-    return inspect(session, request.prompt, request.preset, detail, steps=steps, along=along, seed=params["seed"])
+    return inspect(session, request.prompt, preset, detail, steps=steps, along=along, seed=params["seed"])
 
 
 def _shown(step: Inspected, several: bool, top: int) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from gencli.errors import UsageError
 from gencli.option_types import Command, OneOf, Text
-from gencli.options import all_of, model_options, option, pipeline_options, settings_from
+from gencli.options import all_of, chat_options, model_options, option, pipeline_options, settings_from
 
 if TYPE_CHECKING:
     from gencli.preset import Preset
@@ -24,6 +24,7 @@ EXAMPLES = """\b
 Examples:
   gencli score "Once upon a time, there was a little girl."
   gencli score --prompt "The capital of France is" " Paris"
+  gencli score --chat --prompt "What do you like to eat?" "I like soup."
   gencli score --preset creative --file story.txt
   gencli score --top-p 0.9 --fail-on unreachable --file answer.txt > scores.txt || echo unreachable
   gencli score --format csv --file book.txt > tokens.csv
@@ -43,6 +44,7 @@ own_options = all_of(
 
 @click.command(cls=Command, epilog=EXAMPLES, short_help="How likely a text is, and whether a preset could have written it.")
 @own_options
+@chat_options
 @pipeline_options
 @model_options
 @click.pass_context
@@ -50,27 +52,32 @@ def score(context: click.Context, /, form: str, **params: Any) -> int:
     """How likely TEXT is: log-probability, bits per byte, perplexity, and each token's surprisal and rank.
 
     Without TEXT, or with -, stdin is scored. With a --preset, or stages by their flags: whether it could have produced the text
-    along the tokenizer's own tokens, the first token that blocks it, and the smallest change that lets it through.
+    along the tokenizer's own tokens, the first token that blocks it, and the smallest change that lets it through. With --chat,
+    --prompt is a message and TEXT its answer.
     """
     from gencli.catalogue import find_checkpoint
     from gencli.formats import open_checkpoint
     from gencli.prompting import Prompt
-    from gencli.request import Request
+    from gencli.request import Request, check_chat, request_of, typed
     from gencli.settings import resolve
 
+    check_chat(context)
+    if params["chat"] and not params["prompt"] and typed("chat", context):
+        raise UsageError("--chat takes --prompt as the message that TEXT answers; give --prompt too.")
     checkpoint = open_checkpoint(find_checkpoint(params["checkpoint"]))
     preset = resolve(settings_from(context), {})
     preset.stages()  # a value out of range is told before anything is loaded
     asked = bool(preset.pipeline) or params["preset"] is not None or params["pipeline"] is not None
     if params["fail_on"] and not asked:
         raise UsageError("--fail-on unreachable needs a --preset, or a stage by its flag, that could have produced the text.")
-    text, prompt = _texts(params, preset)
-    session = Request(Prompt.of(""), preset, params, checkpoint.bytes).load()
+    text, prompt = _text(params), Prompt.of(params["prompt"] or "", params["special"])
+    before = request_of(prompt, preset, params, checkpoint) if prompt.text else Request(prompt, preset, params, checkpoint.bytes)
+    session = before.load()
     from gencli.terminal import Output
     from gencli.walking import GivenText
 
-    given, output = GivenText.of(session, text, prompt), Output()
-    found = _scored(session, given, preset if asked else None, params["quiet"], _writer(form, output))
+    given, output = GivenText.of(session, text, before.prompt), Output()
+    found = _scored(session, given, before.ending(session) if asked else None, params["quiet"], _writer(form, output))
     if form == "text":
         output.styled("\n".join(_lines(found, preset.name, output)) + "\n")
     elif form == "json":
@@ -85,11 +92,11 @@ def score(context: click.Context, /, form: str, **params: Any) -> int:
     return GATE_TRIPPED if params["fail_on"] and unreachable else 0
 
 
-def _texts(params: dict[str, Any], preset: Preset) -> tuple[Prompt, Prompt]:
-    """What is scored, and what stands before it."""
+def _text(params: dict[str, Any]) -> Prompt:
+    """What is scored."""
     import sys
 
-    from gencli.prompting import Prompt, apply_template, read_prompt
+    from gencli.prompting import read_prompt
     from gencli.request import LONGEST_INPUT
 
     argument, file = params["text"], params["file"]
@@ -108,8 +115,7 @@ def _texts(params: dict[str, Any], preset: Preset) -> tuple[Prompt, Prompt]:
     )
     if not text.text:
         raise UsageError("there is nothing to score: the text is empty.")
-    prompt, template = Prompt.of(params["prompt"] or "", params["special"]), preset.get("template")
-    return text, apply_template(template, prompt) if template and prompt.text else prompt
+    return text
 
 
 def _scored(session: Any, given: Any, preset: Preset | None, quiet: bool, write: Any) -> Score:

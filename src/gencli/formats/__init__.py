@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -30,7 +30,7 @@ DTYPES: dict[str, int] = {
 }
 # bytes: room for 30,000 tensors where real files have some hundred; a forged one may cost 50 times as much memory
 LARGEST_JSON = LARGEST_HEADER = 1 << 22
-MOST_DIGITS = 20  # of a whole number in JSON: 64 bits
+MOST_DIGITS = 100  # of a whole number in JSON: a tokenizer_config.json's model_max_length has 31 where it means "any"
 MOST_AXES = 8
 
 
@@ -86,7 +86,8 @@ class Checkpoint:
 
     `bytes` is the size of its weight files; `tokenizer_files` the folder that holds its tokenizer, unless its
     `vocabulary` is in the file with the weights; `generation_config` is empty where there is none; `stored` says
-    how tensors lie in the file ("Q4_K") where that is not the type they are read as.
+    how tensors lie in the file ("Q4_K") where that is not the type they are read as. `published_tokenizer` names the one
+    ("gpt2") that a checkpoint takes where it brings none.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class Checkpoint:
     bytes: int
     vocabulary: GGUFVocabulary | None = None
     stored: Mapping[str, str] = field(default_factory=dict)
+    published_tokenizer: str | None = None
 
     @property
     def headers(self) -> Mapping[str, Header]:
@@ -108,8 +110,8 @@ class Checkpoint:
 class Format(Protocol):
     """What every format offers."""
 
-    def recognises(self, path: Path) -> bool:
-        """Whether this folder or file is of this format, as far as names tell."""
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        """Whether this folder, with these `names` in it, or file (None) is of this format, as far as names tell."""
         ...
 
     def open(self, path: Path) -> Checkpoint:
@@ -117,10 +119,20 @@ class Format(Protocol):
         ...
 
 
-def format_of(path: Path) -> Format | None:
-    """The first format that recognises what lies at a path, as far as names tell."""
+def format_of(path: Path, names_there: Collection[str] | None = None) -> Format | None:
+    """The first format that recognises what lies at a path, as far as names tell; a folder is listed once, unless its names are given."""
+    if names_there is None:
+        names_there = names_in(path)
     shelf: Iterable[Format] = (find("formats", name)() for name in names("formats"))
-    return next((form for form in shelf if form.recognises(path)), None)
+    return next((form for form in shelf if form.recognises(path, names_there)), None)
+
+
+def names_in(path: Path) -> Collection[str] | None:
+    """The names of what lies in a folder; None for what is none. Raises `OSError` where it may not be read."""
+    try:
+        return frozenset(os.listdir(path))
+    except (NotADirectoryError, FileNotFoundError):
+        return None
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -135,24 +147,28 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise unreadable(path, error) from error
     if path.is_dir():
+        if files := sorted(each.name for each in path.glob("*.gguf")):
+            raise RunError(f"{path} is no checkpoint, and holds several; name one of its files. Choices: {', '.join(map(shown, files))}.")
         raise RunError(f"{path} is no checkpoint: config.json or model.safetensors is missing there.")
     raise RunError(f"{path} is no checkpoint: read are folders, and files of the formats {', '.join(names('formats'))}.")
 
 
-def check_links(folder: Path) -> None:
+def check_links(folder: Path, entries: Iterable[Path] | None = None) -> None:
     """Refuse symbolic links that lead out of a checkpoint's folder, where a person did not put what is read.
 
-    In the hub's cache, snapshots/REVISION links to files in blobs/ of the same repository, and those to
-    files that repositories share, in blobs/ beside them; those are meant.
+    `entries` of the folder are looked at, or all. In the hub's cache, what stands under snapshots/REVISION links to files in
+    blobs/ of the same repository, and those to files that repositories share, in blobs/ beside them; those are meant.
     """
     root = Path(os.path.realpath(folder))
-    places = {root}
-    if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
-        repo = root.parent.parent
-        places = {repo, repo.parent / "blobs"}
-    for entry in sorted(folder.iterdir()):
+    word, places = "its folder", {root}
+    for snapshot in (root, *root.parents):
+        repo = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and (repo / "blobs").is_dir():
+            word, places = "its repository", {repo / "blobs", repo.parent / "blobs"}
+            break
+    for entry in sorted(folder.iterdir()) if entries is None else entries:
         if entry.is_symlink() and places.isdisjoint(Path(os.path.realpath(entry)).parents):
-            raise RunError(f"{entry} is a link that leads out of its folder, and is not followed; put the file itself there.")
+            raise RunError(f"{entry} is a link that leads out of {word}, and is not followed; put the file itself there.")
 
 
 def unreadable(path: Path, error: OSError) -> RunError:

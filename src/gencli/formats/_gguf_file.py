@@ -54,8 +54,9 @@ TYPES: dict[int, tuple[str, int, int]] = {
 
 
 class Held(NamedTuple):
-    """A tensor in the file: its type by ggml's name, its shape (rows last but one), and its bytes."""
+    """A tensor in a file: its type by ggml's name, its shape (rows last but one), and its bytes."""
 
+    file: Path
     kind: str
     shape: tuple[int, ...]
     begin: int
@@ -63,21 +64,24 @@ class Held(NamedTuple):
 
 
 class GGUFFile(NamedTuple):
-    """What a file says: `metadata` by key (numbers, texts, lists of them), `tensors` by name."""
+    """What a file says: `metadata` by key (numbers, texts, lists of them), `tensors` by name, perhaps in other files beside it."""
 
     path: Path
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Held]
 
 
-def read_gguf(path: Path) -> GGUFFile:
-    """Raises `RunError` for a file that is damaged or forged; nothing of a claimed size is allocated."""
+def read_gguf(path: Path, texts: int = MOST_TEXTS, numbers: int = MOST_NUMBERS) -> GGUFFile:
+    """A file whose lists hold so many texts and numbers at most, all together.
+
+    Raises `RunError` for a file that is damaged or forged; nothing of a claimed size is allocated.
+    """
     size = size_of(path)
     if size < 24:
         raise RunError(f"{path} is damaged: {size} bytes are no GGUF file; perhaps it was cut off.")
     try:
         with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Reader(path, data, size).file()
+            return _Reader(path, data, size, texts, numbers).file()
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, struct.error) as error:  # UnicodeDecodeError is one too
@@ -85,9 +89,9 @@ def read_gguf(path: Path) -> GGUFFile:
 
 
 class _Reader:
-    def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
+    def __init__(self, path: Path, data: mmap.mmap, size: int, texts: int, numbers: int) -> None:
         self.path, self.data, self.size, self.at = path, data, size, 0
-        self.texts, self.numbers = MOST_TEXTS, MOST_NUMBERS  # what may still come
+        self.texts, self.numbers = texts, numbers  # what may still come
 
     def file(self) -> GGUFFile:
         if self.data[:4] != MAGIC:
@@ -179,7 +183,9 @@ class _Reader:
                 raise ValueError(f"the tensor {shown(name)} of type {word} and shape {list(shape)} does not lie in whole blocks")
             found[name] = (word, shape, offset, math.prod(shape) // numbers * width)
         start = -(-self.at // alignment) * alignment
-        return _checked({name: Held(word, shape, start + at, length) for name, (word, shape, at, length) in found.items()}, self.size)
+        return _checked(
+            {name: Held(self.path, word, shape, start + at, length) for name, (word, shape, at, length) in found.items()}, self.size
+        )
 
 
 def _checked(tensors: dict[str, Held], size: int) -> dict[str, Held]:

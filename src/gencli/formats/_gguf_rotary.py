@@ -57,8 +57,8 @@ def factors(file: GGUFFile, name: str) -> list[float]:
     """The numbers of a small float32 tensor. Raises `RunError` where it is none."""
     held = file.tensors[name]
     if held.kind != "F32" or held.size > 4 * MOST_FACTORS:
-        raise RunError(f"{file.path}: tensor {shown(name)} holds no factors of rotary positions.")
-    with open(file.path, "rb") as stream:
+        raise RunError(f"{held.file}: tensor {shown(name)} holds no factors of rotary positions.")
+    with open(held.file, "rb") as stream:
         data = os.pread(stream.fileno(), held.size, held.begin)
     return [meant(each) for each in struct.unpack(f"<{held.size // 4}f", data)]
 

@@ -45,41 +45,41 @@ def sources_of(file: GGUFFile, architecture: Architecture) -> dict[str, Source]:
         short = layer[2] if layer else stem
         theirs = (architecture.layer if layer else architecture.outer).get(short)
         if theirs is None or ending not in ("weight", "bias"):
-            raise RunError(f"{file.path} holds a tensor that is not known of the architecture {architecture.word}: {shown(name)}.")
+            raise RunError(f"{held.file} holds a tensor that is not known of the architecture {architecture.word}: {shown(name)}.")
         full = f"{architecture.prefix}{layer[1]}.{theirs}" if layer else theirs
         change = architecture.changes.get(short)
         if "{}" not in full:
             found[f"{full}.{ending}"] = Source(name, held, None, change)
             continue
         if len(held.shape) != 3 or held.shape[0] > 4096:
-            raise RunError(f"{file.path}: tensor {shown(name)} of shape {list(held.shape)} is no stack of experts.")
+            raise RunError(f"{held.file}: tensor {shown(name)} of shape {list(held.shape)} is no stack of experts.")
         for expert in range(held.shape[0]):
             found[f"{full.format(expert)}.{ending}"] = Source(name, held, expert, change)
     return found
 
 
 class DequantisedTensors:
-    """The tensors of a GGUF file; plain ones are views of it, quantised ones become float32."""
+    """The tensors of a GGUF model; plain ones are views of its files, quantised ones become float32."""
 
-    def __init__(self, file: GGUFFile, sources: Mapping[str, Source], config: Mapping[str, Any], device: str = "cpu") -> None:
-        self._file, self._sources, self._config, self._device = file, sources, config, device
+    def __init__(self, sources: Mapping[str, Source], config: Mapping[str, Any], device: str = "cpu") -> None:
+        self._sources, self._config, self._device = sources, config, device
         self.headers = {name: _header(source) for name, source in sources.items()}
 
     def on(self, device: str) -> DequantisedTensors:
-        return DequantisedTensors(self._file, self._sources, self._config, device)
+        return DequantisedTensors(self._sources, self._config, device)
 
     def __getitem__(self, name: str) -> Tensor:
         source = self._sources[name]
         held = source.held
         if source.expert is not None:
             size = held.size // held.shape[0]
-            held = Held(held.kind, held.shape[1:], held.begin + source.expert * size, size)
-        tensor = _numbers(self._file, source.name, held)
+            held = held._replace(shape=held.shape[1:], begin=held.begin + source.expert * size, size=size)
+        tensor = _numbers(source.name, held)
         if source.change is not None:
             try:
                 tensor = source.change.read(tensor, self._config)
             except RuntimeError as error:
-                raise RunError(f"{self._file.path}: tensor {shown(source.name)} of shape {list(held.shape)} has no such heads.") from error
+                raise RunError(f"{held.file}: tensor {shown(source.name)} of shape {list(held.shape)} has no such heads.") from error
         return tensor.to(self._device)
 
 
@@ -90,16 +90,16 @@ def _header(source: Source) -> Header:
     return Header(source.held.kind if source.held.kind in PLAIN else "F32", shape)
 
 
-def _numbers(file: GGUFFile, name: str, held: Held) -> Tensor:
+def _numbers(name: str, held: Held) -> Tensor:
     """A tensor as it lies in the file, dequantised."""
     if held.kind in PLAIN:
-        return mapped(Piece(file.path, held.begin, Header(held.kind, held.shape)), name)
+        return mapped(Piece(held.file, held.begin, Header(held.kind, held.shape)), name)
     import torch
 
     _, numbers, width = next(each for each in TYPES.values() if each[0] == held.kind)
     columns = held.shape[-1]
     rows, row = math.prod(held.shape[:-1]), columns // numbers * width
-    data = mapped(Piece(file.path, held.begin, Header("U8", (rows, row))), name)
+    data = mapped(Piece(held.file, held.begin, Header("U8", (rows, row))), name)
     found = torch.empty(rows, columns)
     step = max(1, BLOCK // max(1, columns))
     for at in range(0, rows, step):

@@ -7,7 +7,7 @@ are mapped into memory: a tensor is a view of the file until somebody changes it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", ".index.jso
 class Huggingface:
     """A folder as `save_pretrained` writes it, with weights in safetensors or in torch's own files."""
 
-    def recognises(self, path: Path) -> bool:
-        return (path / CONFIG).exists() and any((path / name).exists() for file in READERS for name in (file, file + INDEX))
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        return names is not None and CONFIG in names and any(name in names for file in READERS for name in (file, file + INDEX))
 
     def open(self, path: Path) -> Checkpoint:
         """Read the configuration and the headers, and check them. Raises `RunError`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 class Llama2c:
     """A file `*.bin` that is as long as its header says."""
 
-    def recognises(self, path: Path) -> bool:
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
         if path.suffix != ".bin" or not path.is_file():
             return False
         with open(path, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from gencli.errors import RunError, shown
 from gencli.formats import Checkpoint, Header, check_links
 from gencli.formats._archives import LOCAL
 from gencli.formats._mapped import MappedTensors, Piece
-from gencli.formats._torch_files import pieces_of, read_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +20,16 @@ COMPILED = "_orig_mod."  # what torch.compile puts before every name
 PRODUCTS = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 BUFFERS = ".attn.bias"  # a mask
 BIASED = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+GPT2 = range(50257, 50305)  # sizes of GPT-2's vocabulary, also filled up to a multiple of 64
 ARGUMENTS = {"n_layer": "n_layer", "n_head": "n_head", "n_embd": "n_embd", "vocab_size": "vocab_size", "block_size": "n_positions"}
 
 
 class Nanogpt:
     """A file `*.pt`, or a folder with `ckpt.pt`, as nanoGPT's train.py writes it."""
 
-    def recognises(self, path: Path) -> bool:
-        if path.is_dir():
-            return (path / FILE).is_file() and not (path / "config.json").exists()
+    def recognises(self, path: Path, names: Collection[str] | None) -> bool:
+        if names is not None:
+            return FILE in names and "config.json" not in names
         if path.suffix not in ENDINGS or not path.is_file():
             return False
         with open(path, "rb") as file:
@@ -37,6 +37,9 @@ class Nanogpt:
 
     def open(self, path: Path) -> Checkpoint:
         """Read the arguments and where the tensors lie. Raises `RunError`."""
+        # here, because every checkpoint is first asked whether it is nanoGPT's
+        from gencli.formats._torch_files import pieces_of, read_torch
+
         if path.is_dir():
             check_links(path)
         file = path / FILE if path.is_dir() else path
@@ -58,6 +61,7 @@ class Nanogpt:
             tokenizer_files=file.parent,
             tensors=_WithBiases(MappedTensors(named), _missing(named)),
             bytes=file.stat().st_size,
+            published_tokenizer="gpt2" if config["vocab_size"] in GPT2 else None,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gencli.formats import format_of
+from gencli.formats._gguf_names import is_later_part, stem_of
 
 
 def checkpoints_in(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -14,7 +15,8 @@ def checkpoints_in(folder: Path) -> Iterator[tuple[str, Path]]:
         entries = sorted(folder.iterdir())
     except OSError:  # there is none, or it is not ours to read
         return
-    found = [(each.stem if each.is_file() else each.name, each) for each in entries if _is_checkpoint(each)]
+    entries = [each for each in entries if not is_later_part(each.name)]
+    found = [(stem_of(each.name) if each.is_file() else each.name, each) for each in entries if _is_checkpoint(each)]
     yield from sorted(found, key=lambda each: (each[0], each[1].is_file()))
 
 

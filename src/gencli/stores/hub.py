@@ -1,7 +1,7 @@
 """The cache that huggingface_hub keeps on disk, read without it: models--OWNER--NAME/{refs,snapshots,blobs}. Knows no other store.
 
-A snapshot's files are links to blobs. A link that leads anywhere else is refused, so that a name never
-opens a file outside of the cache.
+A snapshot's files are links to blobs. A link that leads anywhere else is refused, of a folder when it is opened, of a file
+when it is found, so that a name never opens a file outside of the cache.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from gencli.errors import RunError, UsageError, shown
-from gencli.formats import format_of
+from gencli.errors import RunError, UsageError
+from gencli.formats import check_links, format_of
+from gencli.formats._gguf_names import first_of, is_later_part
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -24,7 +25,6 @@ _NAME = re.compile(
     r"(?:/(?P<file>[\w.+ -]+(?:/[\w.+ -]+)*\.gguf))?",
     re.ASCII,
 )
-_LATER_PART = re.compile(r".*-(?!00001)\d{5}-of-\d{5}\.gguf")
 
 
 class HubName(NamedTuple):
@@ -62,15 +62,16 @@ class Hub:
     place: ClassVar[int] = 30
 
     def entries(self) -> Iterator[tuple[str, Path]]:
+        place = os.fspath(folder())
         try:
-            repos = sorted(folder().glob("models--*"))
+            repos = sorted(name for name in os.listdir(place) if name.startswith("models--"))
         except OSError:
             return
         for repo in repos:
-            name = "/".join(repo.name.split("--")[1:])
+            name = "/".join(repo.split("--")[1:])
             try:
-                for label, snapshot in _snapshots(repo):
-                    yield from ((f"{name}{label}{file}", path) for file, path in _checkpoints(snapshot))
+                for label, snapshot in _snapshots(f"{place}/{repo}"):
+                    yield from ((f"{name}{label}{file}", path) for file, path in _checkpoints(Path(snapshot)))
             except (OSError, RunError):
                 continue
 
@@ -83,35 +84,37 @@ class Hub:
             snapshot = _snapshot(repo, name.revision or MAIN)
             if snapshot is None:
                 return None
-            refuse_foreign_links(snapshot)
-            found = dict(_checkpoints(snapshot))
+            if name.file is not None:
+                place = snapshot / name.file if name.file in _files(os.fspath(snapshot)) else None
+            else:
+                found = dict(_checkpoints(snapshot))
+                if found and "" not in found:
+                    choices = ", ".join(f"{word}{file}" for file in found)
+                    raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
+                place = found.get("")
+            if place is not None and not place.is_dir():
+                check_links(place.parent, [place])
         except OSError as error:
             raise RunError(f"{repo} cannot be read: {error.strerror or error}.") from error
-        if name.file is not None:
-            file = snapshot / name.file
-            return file if file.exists() else None
-        if found and "" not in found:
-            choices = ", ".join(f"{word}{file}" for file in found)
-            raise UsageError(f"{word} holds several checkpoints; name one of them. Choices: {choices}.")
-        return found.get("")
+        return place
 
 
-def _snapshots(repo: Path) -> Iterator[tuple[str, Path]]:
+def _snapshots(repo: str) -> Iterator[tuple[str, str]]:
     """("", snapshot) of the main branch, and ("@revision", snapshot) of every other one that is there."""
-    refs = {str(file.relative_to(repo / "refs")): _commit(file) for file in sorted((repo / "refs").rglob("*")) if file.is_file()}
-    held = {each.name: each for each in sorted((repo / "snapshots").iterdir())}
+    refs = {name: _commit(f"{repo}/refs/{name}") for name in sorted(_files(f"{repo}/refs"))}
+    held = sorted(os.listdir(f"{repo}/snapshots"))
     main = refs.pop(MAIN, None)
     told = set()
     for label, commit in (("", main), *((f"@{ref}", commit) for ref, commit in refs.items())):
         if commit in held and commit not in told:
             told.add(commit)
-            yield label, held[commit]
-    yield from ((f"@{commit[:SHORT]}", held[commit]) for commit in held if commit not in told and COMMIT.fullmatch(commit))
+            yield label, f"{repo}/snapshots/{commit}"
+    yield from ((f"@{commit[:SHORT]}", f"{repo}/snapshots/{commit}") for commit in held if commit not in told and COMMIT.fullmatch(commit))
 
 
 def _snapshot(repo: Path, revision: str) -> Path | None:
     """The snapshot of a branch, a tag or the beginning of a commit, if it is there."""
-    commit = _commit(repo / "refs" / revision)
+    commit = _commit(f"{repo}/refs/{revision}")
     if commit is None:
         if not re.fullmatch(r"[0-9a-f]{7,40}", revision):
             return None
@@ -124,10 +127,10 @@ def _snapshot(repo: Path, revision: str) -> Path | None:
     return snapshot if snapshot is not None and snapshot.is_dir() else None
 
 
-def _commit(ref: Path) -> str | None:
+def _commit(ref: str) -> str | None:
     """The commit that a ref holds."""
     try:
-        with ref.open("rb") as file:
+        with open(ref, "rb", buffering=0) as file:
             text = file.read(64).decode("ascii", "replace").strip()
     except OSError:
         return None
@@ -136,30 +139,25 @@ def _commit(ref: Path) -> str | None:
 
 def _checkpoints(snapshot: Path) -> list[tuple[str, Path]]:
     """("", place) of a snapshot's checkpoint; where there are several GGUF files instead, ("/file", place) of each."""
-    if format_of(snapshot) is not None:
+    names = list(_files(os.fspath(snapshot)))
+    top = [name for name in names if "/" not in name]
+    if first_of(top) is None and format_of(snapshot, top) is not None:
         return [("", snapshot)]
-    files = [each for each in sorted(snapshot.rglob("*.gguf")) if not _LATER_PART.fullmatch(each.name)]
-    if len(files) == 1:
-        return [("", files[0])]
-    return [(f"/{each.relative_to(snapshot).as_posix()}", each) for each in files]
+    files = sorted(name for name in names if name.endswith(".gguf") and not is_later_part(name))
+    return [("", snapshot / files[0])] if len(files) == 1 else [(f"/{name}", snapshot / name) for name in files]
 
 
-def refuse_foreign_links(snapshot: Path) -> None:
-    """Raises `RunError` where a link of a snapshot leads anywhere but to a blob of its repository.
-
-    A blob may in turn be a link into the store that the cache shares between repositories, blobs/ beside them.
-    """
-    repo = snapshot.parent.parent
-    blobs, shared = (os.path.realpath(each / "blobs") for each in (repo, repo.parent))
-    for parent, folders, files in os.walk(snapshot):
-        for name in (*folders, *files):
-            entry = Path(parent) / name
-            if not entry.is_symlink():
-                continue
-            first = Path(os.path.normpath(entry.parent / os.readlink(entry)))
-            if os.path.realpath(first.parent) != blobs or not (_lies_in(first, blobs) or _lies_in(first, shared)):
-                raise RunError(f"{entry} is a link to {shown(os.readlink(entry))}, which is no blob of its repository; it is not followed.")
-
-
-def _lies_in(path: Path, place: str) -> bool:
-    return os.path.commonpath((os.path.realpath(path), place)) == place
+def _files(folder: str) -> Iterator[str]:
+    """The names of all files in a folder and those below it, as they stand there: none is opened or asked for, no link followed."""
+    below = [""]
+    while below:
+        before = below.pop()
+        try:
+            with os.scandir(f"{folder}/{before}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(f"{before}{entry.name}/")
+                    else:
+                        yield before + entry.name
+        except (FileNotFoundError, NotADirectoryError):
+            continue

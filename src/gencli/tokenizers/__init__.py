@@ -13,12 +13,23 @@ from pathlib import Path
 from typing import Protocol
 
 from gencli.detokeniser import Detokeniser, decode
-from gencli.formats import GGUFVocabulary
+from gencli.formats import Checkpoint, GGUFVocabulary
 from gencli.registry import find, names
 from gencli.tokenizers._reading import read
 from gencli.tokenizers._source import Inexact, Source
 
-__all__ = ["Detokeniser", "Inexact", "Source", "Tokenizer", "decode", "encode_pieces", "encode_prompt", "load_tokenizer", "read"]
+__all__ = [
+    "Detokeniser",
+    "Inexact",
+    "Source",
+    "Tokenizer",
+    "decode",
+    "encode_pieces",
+    "encode_prompt",
+    "load_tokenizer",
+    "read",
+    "tokenizer_of",
+]
 
 
 class Tokenizer(Protocol):
@@ -81,13 +92,18 @@ def encode_prompt(tokenizer: Tokenizer, pieces: Iterable[tuple[str, bool]]) -> l
     return ids if ids[: len(start)] == start else start + ids
 
 
-def load_tokenizer(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Tokenizer:
-    """The tokenizer of a checkpoint's folder, or of the `vocabulary` in its GGUF file, of the kind that reproduces it.
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer of a checkpoint, wherever its format keeps it; raises what `load_tokenizer` raises."""
+    return load_tokenizer(checkpoint.tokenizer_files, checkpoint.vocabulary, checkpoint.published_tokenizer)
+
+
+def load_tokenizer(folder: Path, vocabulary: GGUFVocabulary | None = None, published: str | None = None) -> Tokenizer:
+    """The tokenizer of what `read` finds, of the kind that reproduces it.
 
     Raises `RunError` where its file is missing or damaged.
     """
     with _uncollected():
-        source = read(folder, vocabulary)
+        source = read(folder, vocabulary, published)
         kinds = sorted((find("tokenizers", name) for name in names("tokenizers")), key=lambda kind: kind.place)
         for kind in kinds[:-1]:
             try:

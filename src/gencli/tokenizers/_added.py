@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 # White space as Unicode has it; Python's own \s also takes the four information separators.
 _SPACE = re.compile(r"[^\S\x1c-\x1f]")
-_WORD = re.compile(r"\w")
+# What the library calls part of a word: letters, marks, decimal digits, connectors and joiners; enclosed letters are symbols
+# that count as letters. Python's own \w takes other numbers in, and leaves marks out.
+_WORD_KINDS = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Nl", "Mn", "Mc", "Me", "Nd", "Pc"))
+_ENCLOSED = re.compile("[\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189\u200c\u200d]")
 
 # One pattern of a hundred thousand tokens would take seconds to compile: it looks for beginnings, a table does the rest.
 _BEGINNING = 4
@@ -85,7 +89,7 @@ class _Finder:
             past = first + len(token.content)
             if token.special is not special or first < last:
                 continue
-            if token.single_word and (_WORD.match(text, past) or (first > 0 and _WORD.match(text, first - 1))):
+            if token.single_word and (_is_word(text[past : past + 1]) or _is_word(text[first - 1 : first])):
                 continue
             if token.rstrip:
                 past = _space_end(text, past)
@@ -103,6 +107,11 @@ class _Finder:
             if content:
                 yield at, self._by_content[content]
             at += len(content) or 1
+
+
+def _is_word(character: str) -> bool:
+    """Whether a character is part of a word; "" is none."""
+    return bool(character) and (unicodedata.category(character) in _WORD_KINDS or _ENCLOSED.match(character) is not None)
 
 
 def _space_end(text: str, at: int) -> int:

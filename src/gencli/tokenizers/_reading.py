@@ -15,10 +15,12 @@ from gencli.tokenizers._source import Source, damaged
 
 MAX_BYTES = 1 << 25  # the largest published files of these kinds have some 5 MB
 JSON, MODEL, LLAMA2C, CHARACTERS, CONFIG = "tokenizer.json", "tokenizer.model", "tokenizer.bin", "meta.pkl", "tokenizer_config.json"
+VOCAB, MERGES = "vocab.json", "merges.txt"
 
 
-def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pieces | Ranked | Alphabet:
-    """What describes a checkpoint's tokenizer: the `vocabulary` of its GGUF file, or the first of the known files in its folder.
+def read(folder: Path, vocabulary: GGUFVocabulary | None = None, published: str | None = None) -> Source | Pieces | Ranked | Alphabet:
+    """What describes a checkpoint's tokenizer: the `vocabulary` of its GGUF file, the first of the known files in its folder,
+    or the `published` one of a name ("gpt2") that this machine has.
 
     Raises `RunError` where there is none, or where it is unreadable or damaged.
     """
@@ -28,6 +30,10 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         return _gguf.source_of(folder, vocabulary)
     if (folder / JSON).is_file():
         return _source.read(folder)
+    if (path := folder / VOCAB).is_file() and (merges := folder / MERGES).is_file():
+        from gencli.tokenizers import _byte_pairs
+
+        return _byte_pairs.source_of(path, _content(merges))
     if (path := folder / MODEL).is_file():
         data, config = _content(path), _config(folder)
         if _ranked.looks_like(data):
@@ -47,9 +53,13 @@ def read(folder: Path, vocabulary: GGUFVocabulary | None = None) -> Source | Pie
         return _llama2c.pieces_of(path, _content(path)).source()
     if (path := folder / CHARACTERS).is_file():
         return alphabet(path, _content(path))
+    if published is not None:
+        from gencli.tokenizers import _cached
+
+        return _cached.gpt2(folder)
     raise RunError(
         f"{folder} holds no {JSON}, so there is no way from text to tokens and back; "
-        f"{MODEL}, a .tiktoken file, {LLAMA2C} and {CHARACTERS} would do as well."
+        f"{VOCAB} with {MERGES}, {MODEL}, a .tiktoken file, {LLAMA2C} and {CHARACTERS} would do as well."
     )
 
 

@@ -68,7 +68,7 @@ def read(folder: Path) -> Source:
 
 
 def _read(path: Path) -> Source:
-    text, data = _json(path)
+    text, data = json_object(path)
     start = _start_ids(path, data.get("post_processor"))
     bos = None if start else _added_bos(path.with_name("tokenizer_config.json"))
     return source_from(path, data, text, start, bos)
@@ -140,15 +140,16 @@ def damaged(path: Path, what: str) -> RunError:
     return RunError(f"{path} is damaged: {what}.")
 
 
-def _json(path: Path) -> tuple[str, dict[str, Any]]:
+def json_object(path: Path, most: Mapping[bytes, int] = MOST) -> tuple[str, dict[str, Any]]:
+    """The text of a file and the JSON object that it is. Raises `RunError` where it is damaged, or larger than any vocabulary."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise damaged(path, f"it is larger than {MAX_BYTES >> 20} MB")
-        for sign, most in MOST.items():
-            if content.count(sign) > most:
-                raise damaged(path, f"it has more than {most:,} of {sign.decode()!r}, more entries than any vocabulary")
+        for sign, count in most.items():
+            if content.count(sign) > count:
+                raise damaged(path, f"it has more than {count:,} of {sign.decode()!r}, more entries than any vocabulary")
         if not content.rstrip().endswith(b"}"):
             raise damaged(path, "it is not JSON (it does not end as an object ends; perhaps it was cut off)")
         text = content.decode("utf-8")
@@ -157,6 +158,8 @@ def _json(path: Path) -> tuple[str, dict[str, Any]]:
         raise RunError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, MemoryError) as error:
         raise damaged(path, f"it is not JSON ({error})") from error
+    except RecursionError as error:
+        raise damaged(path, "it is nested too deeply") from error
     if not isinstance(data, dict):
         raise damaged(path, "it is not a JSON object")
     return text, data
@@ -245,7 +248,7 @@ def _added_bos(path: Path) -> str | None:
     start tokens, nobody asks: it decides, as in transformers."""
     if not path.is_file():
         return None
-    match _json(path)[1]:
+    match json_object(path)[1]:
         case {"add_bos_token": True, "bos_token": str(content) | {"content": str(content)}}:
             return content
     return None
