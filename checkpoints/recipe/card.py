@@ -70,9 +70,10 @@ def _counts(counts: Mapping[str, Mapping[str, int]], drawn: Mapping[str, int]) -
 
 def _samples(samples: Mapping[str, Any]) -> str:
     told = ["## What it writes", "The first samples of every kind, by their seeds; nobody chose them."]
-    told += [f"- {key.replace('_', ' ')}: {value}" for key, value in samples["figures"].items()]
+    told.append("\n".join(f"- {key}: {value}" for key, value in samples["figures"].items()))
     for kind, texts in samples["texts"].items():
         for each in texts[:3]:
             fence = "```"
-            told.append(f"{kind}, seed {each['seed']}:\n\n{fence}text\n{each['prompt']}{each['text'].rstrip()}\n{fence}")
+            between = "\n\n" if kind == "chat" else ""
+            told.append(f"{kind}, seed {each['seed']}:\n\n{fence}text\n{each['prompt']}{between}{each['text'].rstrip()}\n{fence}")
     return "\n\n".join(told)
