@@ -149,7 +149,7 @@ def test_samples_that_end_early_leave_the_walk(session):
 
 
 def test_the_context_may_slide_and_end(session):
-    long = "a b c d " * 61
+    long = "a b c d " * 125
     settings = [setting("one", CREATIVE, 30), setting("two", NARROW, 30)]
     ended = compare(session, long, settings, Options(samples=1, seed=1))
     assert ended.contenders[0].runs[0].reason == "context"
@@ -192,14 +192,14 @@ def test_a_setting_that_takes_tokens_back_is_refused(session, place):
         compare(session, PROMPT, settings)
 
 
-@pytest.mark.parametrize("words", ["[]", "[479]"])
+@pytest.mark.parametrize("words", ["[]", "[945]"])
 def test_tokens_that_are_banned_by_their_ids_are_compared(session, words):
     ban = setting("ban", f"pipeline: [{{banned_words: {words}}}, {{temperature: 0}}]\n")
     found = compare(session, PROMPT, [setting("plain", "pipeline: [{temperature: 0}]\n"), ban], Options(samples=1, seed=5))
-    assert 479 in found.contenders[0].runs[0].ids
+    assert 945 in found.contenders[0].runs[0].ids
     banned = words != "[]"
     assert (found.contenders[1].distance.value > 0) == banned
-    assert [point.prob == 0 for point in found.contenders[1].points] == [point.id == 479 and banned for point in found.contenders[1].points]
+    assert [point.prob == 0 for point in found.contenders[1].points] == [point.id == 945 and banned for point in found.contenders[1].points]
 
 
 def test_progress_grows(session):

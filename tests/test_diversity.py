@@ -59,7 +59,7 @@ def test_texts_and_entropy_are_those_of_the_samples_run_alone(session, monkeypat
 
 
 def test_memory_bounds_a_batch(session, monkeypatch):
-    assert rows_at_once(session, 60) == 133
+    assert rows_at_once(session, 60) == 163
     assert rows_at_once(session, 20) == 256
     assert rows_at_once(session, 10**6) == rows_at_once(session, session.context)  # what slides out takes no memory
     monkeypatch.setattr(diversity, "BATCH_BYTES", 1)

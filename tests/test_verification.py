@@ -69,7 +69,7 @@ def test_every_stage_is_verified(session, name):
 
 
 def test_samples_that_end_at_different_steps(session):
-    preset = Preset.loads("pipeline: [{temperature: 0.8}, {top_k: 40}]\nstop: [' the', ',']\nmax_new_tokens: 8")
+    preset = Preset.loads("pipeline: [{temperature: 0.8}, {top_k: 40}]\nstop: [' a', ' little', ',']\nmax_new_tokens: 8")
     detail = Detail(logits=True)
     events = list(run(session, "Once upon a time", preset, Options(seed=3, samples=4, first_sample=2, detail=detail)))
     lengths = {event.new_tokens for event in events if event.event == "finish"}

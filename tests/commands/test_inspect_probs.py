@@ -33,7 +33,7 @@ def told(capfd):
 
 def test_one_step_shows_no_token_that_was_taken(told):
     table = told("--preset", "creative", "--top", "3", STORY).splitlines()
-    assert table[0].split() == ["raw", "repetition_penalty", "temperature", "top_p"]
+    assert table[0].split() == ["raw", "repetition_penalty", "temperature", "top_k", "top_p"]
     assert [line.split('"')[1] for line in table if line.startswith('"')] == [" little", " big", " small"]
     assert [line[:15].strip() for line in table[-5:]] == ["entropy, bits", "varentropy", "kept", "removed", "KL to raw, bits"]
     whole = json.loads(told("--preset", "creative", "--top", "3", "--format", "json", STORY))
@@ -47,7 +47,7 @@ def test_steps_along_a_text(told):
     steps = json.loads(told("--format", "json", *words))["steps"]
     assert "".join(step["text"] for step in steps) == " logarithm of"
     assert steps[0]["logprob"] is None
-    assert steps[0]["candidates"][-1]["removed_by"] == "top_p"
+    assert steps[0]["candidates"][-1]["removed_by"] == "top_k"
     rows = list(csv.DictReader(io.StringIO(told("--format", "csv", *words))))
     assert sorted({int(row["step"]) for row in rows}) == list(range(len(steps)))
     assert [row["id"] for row in rows if row["chosen"] == "1"] == [str(step["id"]) for step in steps]

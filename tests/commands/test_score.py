@@ -30,7 +30,7 @@ def test_a_pipe_gets_a_row_a_token_and_the_figures(shell):
     quoted = re.findall(r'"(.*)"', rows)
     assert len(rows.splitlines()) == len(quoted) + 1
     assert "".join(quoted).replace("\ufffd", "").startswith("Once upon a time, there was a red elephant named Zo")
-    assert "cut by top_p: " in rows
+    assert "cut by top_k: rank " in rows
     assert [line[:18].strip() for line in figures.splitlines()] == ["scored", "log-probability", "bits per byte", "perplexity", "ranks"]
     assert re.match(r"preset creative +cannot have produced it along these tokens: \d+ of \d+ tokens are blocked\n", reach)
 

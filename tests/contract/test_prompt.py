@@ -128,9 +128,9 @@ def test_a_prompt_that_cannot_fit_is_refused_at_once(shell):
 
 
 def test_a_prompt_of_more_tokens_than_the_context(shell):
-    result = shell("generate", stdin=b"a b c d " * 100)
+    result = shell("generate", stdin=b"a b c d " * 200)
     assert result.code == 2
-    assert "256" in result.err
+    assert "512" in result.err
 
 
 def test_a_missing_prompt_file(shell):

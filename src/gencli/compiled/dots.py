@@ -52,7 +52,7 @@ def _dots_of(kind: str) -> Any:
     one, two, three, most = tile(kind, 8, 1), tile(kind, 4, 2), tile(kind, 3, 3), tile(kind, 3, tall)
     step = 16 if kind == "int8" else 8
 
-    @njit
+    @njit(kind=kind)
     def carry_out(given: Any, rows: int) -> None:
         if rows == 1:
             one(given)
@@ -95,7 +95,7 @@ def _dots_of(kind: str) -> Any:
                         _add_late(there, spare, room, count, output, outputs, at)
                     ahead += steps * pace
 
-    return njit(dots)
+    return njit(dots, kind=kind)
 
 
 dots_float32, dots_float16, dots_bfloat16, dots_int8 = (_dots_of(kind) for kind in WEIGHT_BYTES)

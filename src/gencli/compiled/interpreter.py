@@ -181,10 +181,11 @@ def _tickets(header: Any, slots: Any) -> int:
     return slots[HEADS] * rows if header[PARTS] > 1 else 0
 
 
-def _carry_out_of(dots: Any, whole: bool) -> Any:
+def _carry_out_of(kind: str, dots: Any) -> Any:
     """The interpreter for one kind of dot products."""
+    whole = kind == "int8"
 
-    @njit
+    @njit(kind=kind)
     def product(slots: Any, eps: Any, rows: int, threads: int, ticket: int, prepared: int, scratch: int) -> int:
         """A block of outputs for up to `TOGETHER` rows; the first of the rows that are prepared now."""
         outputs, block, padded = slots[OUTPUTS], slots[BLOCK], slots[PADDED]
@@ -217,7 +218,7 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
                 _store(slots, first + row, output, line(results + row * room, width), line(others + row * room, width))
         return first
 
-    @njit
+    @njit(kind=kind)
     def carry_out(header: Any) -> None:
         """What every thread of the team does, from the first instruction to the last."""
         count = header[COUNT]
@@ -243,8 +244,8 @@ def _carry_out_of(dots: Any, whole: bool) -> Any:
     return carry_out
 
 
-_carry_out_float32, _carry_out_float16 = _carry_out_of(dots_float32, False), _carry_out_of(dots_float16, False)
-_carry_out_bfloat16, _carry_out_int8 = _carry_out_of(dots_bfloat16, False), _carry_out_of(dots_int8, True)
+_carry_out_float32, _carry_out_float16 = _carry_out_of("float32", dots_float32), _carry_out_of("float16", dots_float16)
+_carry_out_bfloat16, _carry_out_int8 = _carry_out_of("bfloat16", dots_bfloat16), _carry_out_of("int8", dots_int8)
 
 
 def _float32(program: Any) -> None:

@@ -6,6 +6,7 @@ come: a thread that other programs keep waiting holds up nobody unless it holds 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numba
@@ -23,11 +24,19 @@ SPINS = 2000  # looks at a counter before the processor is offered to others
 _njit: Any = numba.njit  # its own types know too little of its options
 
 
-def njit(function: Any = None, **options: Any) -> Any:
-    """`numba.njit` for what only compiled code calls: it need not be callable from Python, which halves the compiling."""
+def njit(function: Any = None, kind: str = "", **options: Any) -> Any:
+    """`numba.njit` for what only compiled code calls: it need not be callable from Python, which halves the compiling.
+
+    A function that is made anew for each kind of weights must say its `kind`: Numba's symbols are the name and a count of the
+    process that compiled it, so that of two kinds from the cache the second would call the first one's.
+    """
+    if function is None:
+        return partial(njit, kind=kind, **options)
+    if kind:
+        function.__qualname__ += f"_{kind}"
     # whole numbers are never divided by zero here: nothing raises
     compiling = _njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", **options)
-    return compiling if function is None else compiling(function)
+    return compiling(function)
 
 
 def _pointer_of(context: Any, address: Any) -> Any:
