@@ -16,7 +16,9 @@ from recipe.training import WINDOW, Settings
 from recipe.vocabulary import SPECIAL
 
 TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}\n{% endfor %}"
+    "{% set ns = namespace(before='') %}{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{% set ns.before = m['content'] | trim + '\n' %}"
+    "{% else %}<|{{ m['role'] }}|>\n{{ ns.before }}{{ m['content'] | trim }}\n{% set ns.before = '' %}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 
