@@ -34,7 +34,7 @@ class Commands(Group):
 EXAMPLES = """\b
 Examples:
   gencli generate "Once upon a time"
-  gencli generate --preset creative --seed 7 "The dragon"
+  gencli generate --preset creative --seed 35 "The dragon"
   echo "Tell me a story." | gencli generate --preset chat | tee story.txt
   gencli inspect-probs --preset creative "Once upon a"
 """

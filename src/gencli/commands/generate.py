@@ -22,7 +22,7 @@ SECTION = "Options"
 EXAMPLES = """\b
 Examples:
   gencli generate "Once upon a time"
-  gencli generate --preset creative --seed 7 --max-new-tokens 100 "The dragon"
+  gencli generate --preset creative --seed 35 --max-new-tokens 100 "The dragon"
   echo "Who are you?" | gencli generate --preset chat --quiet > answer.txt
   gencli generate --chat "What do you like to eat?"
   gencli generate --temperature 0.7 --top-p 0.9 --samples 3 "My cat"
