@@ -181,9 +181,8 @@ def _tickets(header: Any, slots: Any) -> int:
     return slots[HEADS] * rows if header[PARTS] > 1 else 0
 
 
-def _carry_out_of(kind: str, dots: Any) -> Any:
+def _carry_out_of(kind: str, dots: Any, whole: bool = False) -> Any:
     """The interpreter for one kind of dot products."""
-    whole = kind == "int8"
 
     @njit(kind=kind)
     def product(slots: Any, eps: Any, rows: int, threads: int, ticket: int, prepared: int, scratch: int) -> int:
@@ -245,7 +244,7 @@ def _carry_out_of(kind: str, dots: Any) -> Any:
 
 
 _carry_out_float32, _carry_out_float16 = _carry_out_of("float32", dots_float32), _carry_out_of("float16", dots_float16)
-_carry_out_bfloat16, _carry_out_int8 = _carry_out_of("bfloat16", dots_bfloat16), _carry_out_of("int8", dots_int8)
+_carry_out_bfloat16, _carry_out_int8 = _carry_out_of("bfloat16", dots_bfloat16), _carry_out_of("int8", dots_int8, True)
 
 
 def _float32(program: Any) -> None:
