@@ -118,7 +118,7 @@ def test_rows_go_their_own_ways_and_are_kept(model: Model) -> None:
 
 @both
 @pytest.mark.parametrize("cache", [True, False])
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=4))
 def test_a_rewound_decoder_is_one_that_never_went_further(model: Model, cache: bool, moves: list[tuple[int, int]]) -> None:
     decoder, ids = Decoder(model, overflow="slide", cache=cache), [5, 6, 7]
@@ -134,7 +134,7 @@ def test_a_rewound_decoder_is_one_that_never_went_further(model: Model, cache: b
 
 @both
 @pytest.mark.parametrize("cache", [True, False])
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(
     prompts=st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20), min_size=2, max_size=4),
     moves=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(1, 6)), max_size=3),

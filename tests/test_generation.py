@@ -112,6 +112,7 @@ def test_no_cache_gives_the_same_tokens(session, text):
     assert ids_of(events_of(session, text=text, tokens=20, cache=False)) == ids_of(events_of(session, text=text, tokens=20))
 
 
+@pytest.mark.slow
 def test_a_full_context_ends_the_run_or_slides(session):
     room = session.context - len(session.tokenizer.encode(STORY))
     full = events_of(session, tokens=1000, ignore_end=True)

@@ -52,7 +52,7 @@ def wanted(session: Session, seed: int, count: int = 3) -> Iterator[str]:
             yield phrase
 
 
-@pytest.mark.parametrize("seed", quick(range(8), 2))
+@pytest.mark.parametrize("seed", quick([7, 0, 1, 2, 3, 4, 5, 6], 2))
 def test_what_is_banned_is_never_written_and_nothing_told_is_taken_back(session: Session, seed: int) -> None:
     words = list(wanted(session, seed))
     events = events_of(session, preset(words), seed=seed)

@@ -79,10 +79,10 @@ class Memory:
             notes.pop()
         notes.append((self.step, value))
 
-    def noted(self, slot: int, default: Any = None) -> Any:
-        """What the stage at this place noted last."""
-        notes = self._notes.get(slot)
-        return notes[-1][1] if notes else default
+    def noted(self, slot: int, default: Any = None, before: int | None = None) -> Any:
+        """What the stage at this place noted last, or last before a step."""
+        notes = reversed(self._notes.get(slot, ()))
+        return next((note for step, note in notes if before is None or step < before), default)
 
     def hand(self, prompt: tuple[int, ...], logits: Tensor) -> None:
         """Know the logits (vocabulary,) of this step under another prompt."""

@@ -77,8 +77,14 @@ class Pipeline:
         return self
 
     def held(self, memory: Memory) -> int:
-        """The first step whose token a stage may still take back; the memory's own step where none may."""
-        return min((stage.held(memory) for stage in self._rewinders), default=memory.step)
+        """The first step whose token a stage may still take back; the memory's own step where none may.
+
+        Where a token may go, so may what its coming made sure of: another in its place can go on with what began before it.
+        """
+        step = memory.step
+        while (earlier := min((stage.held(memory, step) for stage in self._rewinders), default=step)) < step:
+            step = earlier
+        return step
 
     def rewind(self, memory: Memory) -> str | None:
         """Let the stages take the memory back to where what was drawn since must not stand: why, or None."""

@@ -61,6 +61,7 @@ def test_a_plot_is_drawn_with_its_axes(shell):
     assert "\x1b" not in text
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_what_is_being_measured_and_then_only_the_table(shell):
     written, code = on_a_terminal(shell, TINY)
     assert code == 0

@@ -119,6 +119,7 @@ def wait_until_caught(process: subprocess.Popen[bytes], number: int) -> None:
             return
 
 
+@pytest.mark.slow
 def test_a_signal_while_nobody_reads(shell):
     process = shell.popen(
         *ENDLESS, "--format", "jsonl", "--candidates", "200", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gencli.errors import UsageError
@@ -123,6 +123,7 @@ FRAGMENTS = (
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join) | st.text(max_size=30))
 def test_whatever_stands_in_it_is_a_template_or_a_sentence(text: str) -> None:
     found = template_of(text.replace("\0", ""), "kind")

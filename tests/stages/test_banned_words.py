@@ -67,7 +67,7 @@ def test_what_a_token_holds_by_itself_is_banned_everywhere(kept, words: tuple[An
 def test_a_phrase_goes_back_to_the_token_that_began_it(kept) -> None:
     stage, flat = bound("bc"), Candidates(torch.zeros((1, 7)))
     memory = walked(stage, [2, 3])  # "cab": the last token's b may begin it
-    assert (stage.held(memory), stage.rewind(memory)) == (1, None)
+    assert (stage.held(memory, memory.step), stage.rewind(memory)) == (1, None)
     stage.drawn(2, 0.0, memory)
     memory.append(2)
     assert stage.rewind(memory) == 'banned_words: "bc" was complete'
@@ -101,7 +101,7 @@ def test_where_nothing_else_is_left_the_next_place_is_tried_and_then_it_stands()
             memory.append(token)
         places.append(memory.step if stage.rewind(memory) is None else (memory.step, stage._bans(memory)))
     assert places == [(0, {0}), (1, {1}), 2]
-    assert stage.held(memory) == 2
+    assert stage.held(memory, memory.step) == 2
 
 
 @given(st.lists(st.sampled_from(["ab", "bc", "cab", "aa", "bcb", "caa"]), min_size=1, max_size=3), st.lists(st.integers(0, 6), max_size=9))
@@ -129,7 +129,34 @@ def test_the_way_back_and_what_is_held_by_a_slow_reading(words: list[str], token
             return
         assert stage.rewind(memory) is None
         begun = [at for at in range(len(text)) if any(p.startswith(text[at:]) for p in phrases)]
-        assert stage.held(memory) == (owner[begun[0]] if begun else memory.step)
+        assert stage.held(memory, memory.step) == (owner[begun[0]] if begun else memory.step)
+
+
+PHRASES = st.lists(st.sampled_from(["ab", "bc", "cab", "aa", "bcb", "caa", "acb", "cc"]), min_size=1, max_size=3)
+
+
+@given(st.lists(PHRASES, min_size=1, max_size=2), st.lists(st.integers(0, 6), max_size=40))
+def test_what_is_no_longer_held_is_never_taken_back(lists: list[list[str]], draws: list[int]) -> None:
+    stages = [build("banned_words", BannedWords, {"words": words}) for words in lists]
+    pipeline = Pipeline([("banned_words", stage) for stage in stages]).bind(ALPHABET)
+    memory, certain = Memory([0]), 0
+    for wish in draws:
+        final = pipeline(Candidates(torch.zeros((1, 7))), [memory])
+        left = [token for token, logit in zip(final.token_ids()[0].tolist(), final.logits[0].tolist(), strict=True) if logit > -torch.inf]
+        token = left[wish % len(left)]
+        pipeline.drawn(final, [token], [memory])
+        memory.append(token)
+        pipeline.rewind(memory)
+        assert memory.step >= certain
+        certain = pipeline.held(memory)
+
+
+def test_what_was_made_sure_by_a_token_that_may_go_is_held_with_it() -> None:
+    pipeline = Pipeline([("banned_words", build("banned_words", BannedWords, {"words": ["ab", "cc"]}))]).bind(ALPHABET)
+    (stage,) = pipeline.stages
+    memory = walked(stage, [0, 2])  # "ac": no "ab" any more, unless "cc" takes the c back and a b comes
+    assert stage.held(memory, 2) == 1
+    assert pipeline.held(memory) == 0
 
 
 def test_what_is_no_word_of_the_vocabulary_is_a_sentence() -> None:

@@ -143,7 +143,7 @@ def test_contract_many_times(name: str, data: st.DataObject) -> None:
 
 
 @every_knob
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_neutral_changes_nothing(name: str, knob: Knob, data: st.DataObject) -> None:
     if knob.neutral is None:

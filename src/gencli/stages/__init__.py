@@ -177,7 +177,7 @@ class Stage(Protocol):
     will need of this step. `slot: int = 0` is a field that the
     pipeline sets to the stage's place, so that a stage standing twice has two notes.
 
-    A stage that may take tokens back has `held(memory) -> int`, the first step that is not certain yet, and
+    A stage that may take tokens back has `held(memory, step) -> int`, the first step that was not certain yet at `step`, and
     `rewind(memory) -> str | None`, asked after every token: it takes the memory back to the step to be
     drawn once more and says why. The strategy takes the model back, and the run tells nobody text that is held.
     Its `goes_back` says whether, bound, it ever does.

@@ -111,10 +111,10 @@ class BannedWords:
         """Whether there is a text to take back; a token that is banned by its id never comes."""
         return bool(self.phrases)
 
-    def held(self, memory: Memory) -> int:
-        """The first step whose token may still be taken back; the memory's own step where none may."""
-        tail = self._state(memory).tail
-        return tail[0].step if tail else memory.step
+    def held(self, memory: Memory, step: int) -> int:
+        """The first step whose token might still be taken back when the memory was at `step`; `step` where none might."""
+        tail = self._state(memory, step).tail
+        return tail[0].step if tail else step
 
     def rewind(self, memory: Memory) -> str | None:
         """Take the memory back to where a complete phrase began, and ban that beginning there: why, or None.
@@ -130,8 +130,8 @@ class BannedWords:
                 return f'banned_words: "{state.phrase.decode(errors="replace")}" was complete'
         return None
 
-    def _state(self, memory: Memory) -> State:
-        state: State = memory.noted(self.slot, State())
+    def _state(self, memory: Memory, before: int | None = None) -> State:
+        state: State = memory.noted(self.slot, State(), before)
         return state
 
     def _bans(self, memory: Memory) -> frozenset[int]:
