@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,8 +83,9 @@ class Memory:
 
     def noted(self, slot: int, default: Any = None, before: int | None = None) -> Any:
         """What the stage at this place noted last, or last before a step."""
-        notes = reversed(self._notes.get(slot, ()))
-        return next((note for step, note in notes if before is None or step < before), default)
+        notes = self._notes.get(slot, ())
+        end = len(notes) if before is None else bisect_left(notes, before, key=itemgetter(0))
+        return notes[end - 1][1] if end else default
 
     def hand(self, prompt: tuple[int, ...], logits: Tensor) -> None:
         """Know the logits (vocabulary,) of this step under another prompt."""
