@@ -53,6 +53,11 @@ def sources(function: click.decorators.FC) -> click.decorators.FC:
     return click.option("--prose", type=place, required=True, help="Folder of .txt files.")(function)
 
 
+def beginning(function: click.decorators.FC) -> click.decorators.FC:
+    place = click.Path(path_type=Path, exists=True, file_okay=False)
+    return click.option("--from", "beginning", type=place, help="Go on from this checkpoint of the recipe's.")(function)
+
+
 def budget(function: click.decorators.FC) -> click.decorators.FC:
     function = click.option("--minutes", type=float, help="As many steps as fit, by the pace of the first ones.")(function)
     return click.option("--steps", type=int, help="So many steps.")(function)
@@ -76,14 +81,16 @@ def shape(function: click.decorators.FC) -> click.decorators.FC:
 @recipe.command()
 @click.argument("data", type=FOLDER)
 @sources
+@beginning
 @click.option("--vocabulary", "size", default=4096, help="Tokens.")
-def prepare(data: Path, prose: Path, stories: Path, chat: Path, code_folder: Path | None, held: Path | None, size: int) -> None:
+def prepare(data: Path, beginning: Path | None, size: int, **texts: Any) -> None:
     """Filter the texts, hold some out, learn the vocabulary, and write all tokens to the folder DATA."""
     from recipe import corpus, vocabulary
 
-    given = corpus.Sources(prose, stories, chat, code_folder or Path(os.__file__).parent, held or corpus.HELD_OUT)
-    documents = corpus.documents(given)
-    counts = vocabulary.write(data, vocabulary.learn(documents, size), documents)
+    prose, stories, chat, code, held = (texts[name] for name in ("prose", "stories", "chat", "code_folder", "held"))
+    documents = corpus.documents(corpus.Sources(prose, stories, chat, code or Path(os.__file__).parent, held or corpus.HELD_OUT))
+    known = vocabulary.of(beginning) if beginning else vocabulary.learn(documents, size)
+    counts = vocabulary.write(data, known, documents)
     for ability, each in counts.items():
         click.echo(f"{ability}: " + ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in each.items()))
 
@@ -95,12 +102,16 @@ def prepare(data: Path, prose: Path, stories: Path, chat: Path, code_folder: Pat
 @machine
 @mixed
 @shape
-def train(data: Path, folder: Path, steps: int | None, minutes: float | None, device: str, threads: int, **given: Any) -> None:
+@beginning
+def train(
+    data: Path, folder: Path, steps: int | None, minutes: float | None, device: str, threads: int, beginning: Path | None, **given: Any
+) -> None:
     """Train on DATA: with --steps or --minutes to the end of a decay, without on the plateau until it is stopped."""
     from recipe.sitting import settings_from, sit
 
     here = {name: given[name] for name in ("context", "mixture")}
-    sit(data, folder, settings_from(data, given), device, threads, steps=steps, minutes=minutes, **here)
+    settings = settings_from(data, given, beginning)
+    sit(data, folder, settings, device, threads, steps=steps, minutes=minutes, **here, beginning=beginning)
 
 
 @recipe.command()
@@ -181,6 +192,7 @@ def write_card(data: Path, folder: Path, checkpoint: Path, figures: Path | None,
 @machine
 @mixed
 @shape
+@beginning
 @click.pass_context
 def everything(way: click.Context, /, checkpoint: Path, work: Path, size: int, samples: int, **given: Any) -> None:
     """From text files to the folder CHECKPOINT: prepare, train with a decay at the end, export, judge, write the card."""
@@ -189,7 +201,7 @@ def everything(way: click.Context, /, checkpoint: Path, work: Path, size: int, s
     data, run, figures, written = work / "data", work / "run", work / "figures.json", work / "marks.json"
     texts = {name: given.pop(name) for name in ("prose", "stories", "chat", "code_folder", "held")}
     if not (data / "counts.json").exists():
-        way.invoke(prepare, data=data, size=size, **texts)
+        way.invoke(prepare, data=data, size=size, beginning=given["beginning"], **texts)
     way.invoke(train, data=data, folder=run, **given)
     way.invoke(export, data=data, folder=run, checkpoint=checkpoint)
     way.invoke(evaluate, data=data, checkpoints=(checkpoint,), threads=given["threads"], output=figures)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipe.report import table
 from recipe.training import WINDOW, Settings
+
+# what a model hub and `gencli checkpoints info` read: the weights come under the project's own licence
+FRONT = "---\nlicense: mit\nlanguage: en\npipeline_tag: text-generation\n---\n\n"
 
 LICENCES = """| data | licence |
 | --- | --- |
@@ -24,25 +28,35 @@ tokenizer, each document after the start token it was trained with, in windows o
 held-out documents joined into one file; it is shown no training text. Models trained elsewhere may have seen what is held out here."""
 
 
+def learned(card: str) -> int:
+    """How many tokens a card of the recipe says that its checkpoint was trained on; ValueError where it says nothing of it."""
+    told = re.search(r"^Trained on ([\d,]+) tokens", card, re.MULTILINE)
+    if told is None:
+        raise ValueError("The checkpoint's README.md is no card of the recipe: it does not say how many tokens it was trained on.")
+    return int(told[1].replace(",", ""))
+
+
 def text(
     name: str,
     settings: Settings,
     counts: Mapping[str, Mapping[str, int]],
     drawn: Mapping[str, int],
+    before: int,
     rows: Sequence[Mapping[str, Any]],
     figures: dict[str, dict[str, float]] | None,
     samples: Mapping[str, Any] | None,
 ) -> str:
     """The card in Markdown."""
     size = settings.size
+    earlier = f", the first {before:,} of them in an earlier run" if before else ""
     tokens = max((row["tokens"] for row in rows if "loss" in row), default=0)
     parts = [
-        f"# {name}",
+        FRONT + f"# {name}",
         "A small language model in Llama's layout, made by `checkpoints/recipe`: "
         f"{size.layers} layers, width {size.width}, {size.heads} heads, gated MLP of {size.mlp}, rotary {size.theta:,.0f}, "
         f"tied embeddings, byte-level BPE of {size.vocabulary:,}, context {WINDOW}, float16.",
-        f"Trained on {tokens:,} tokens ({settings.rows * WINDOW:,} a step, seed {settings.seed}): Muon at {settings.muon:g} for the "
-        f"matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
+        f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): Muon at {settings.muon:g} "
+        f"for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",
         "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn),

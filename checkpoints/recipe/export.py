@@ -44,7 +44,7 @@ def write_card(data: Path, run: Path, checkpoint: Path, figures: Path | None = N
     (checkpoint / "loss.svg").write_text(curve.svg(rows), encoding="utf-8")
     counts = json.loads((data / "counts.json").read_text())
     told, written = (json.loads(each.read_text()) if each else None for each in (figures, samples))
-    text = card.text(checkpoint.resolve().name, settings, counts, state["drawn"], rows, told, written)
+    text = card.text(checkpoint.resolve().name, settings, counts, state["drawn"], state["before"], rows, told, written)
     (checkpoint / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer
 
 from gencli.progress import Progress
 from gencli.terminal import Messages
-from recipe import curve
+from recipe import card, curve
 from recipe.evaluation import bits_per_byte, held_texts
 from recipe.network import Size
 from recipe.training import Run, Settings, train
@@ -26,12 +27,13 @@ LOOKED = 200  # steps between two looks at held-out text
 LOOKED_AT = 16_000  # bytes of it an ability
 
 
-def settings_from(data: Path, given: Mapping[str, Any]) -> Settings:
-    """The defaults with what was given; the vocabulary's size is the tokenizer's."""
+def settings_from(data: Path, given: Mapping[str, Any], beginning: Path | None = None) -> Settings:
+    """What was given, else the defaults, and the size of the checkpoint that the run begins with; the vocabulary's is the tokenizer's."""
     known = {name: value for name, value in given.items() if value is not None}
-    size = Size(vocabulary=Tokenizer.from_file(str(data / "tokenizer.json")).get_vocab_size())
+    size = Size.of(json.loads((beginning / "config.json").read_text())) if beginning else Size()
+    size = replace(size, vocabulary=Tokenizer.from_file(str(data / "tokenizer.json")).get_vocab_size())
     size = replace(size, **{each.name: known.pop(each.name) for each in fields(Size) if each.name in known and each.name != "context"})
-    return replace(Settings(size=replace(size, kv_heads=size.heads)), **known)
+    return replace(Settings(size=size if beginning else replace(size, kv_heads=size.heads)), **known)
 
 
 def branch(folder: Path, into: Path) -> None:
@@ -53,12 +55,15 @@ def sit(
     context: int | None = None,
     mixture: dict[str, float] | None = None,
     decay_share: float = 0.3,
+    beginning: Path | None = None,
 ) -> Run:
     """Open or continue the run and train it; its log and the curve of its loss are written with every save."""
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if device != "cpu" else "highest")
     run = Run(data, folder, settings or Settings(), device)
     run.change(context, mixture)
+    if beginning:
+        run.begin_with(beginning, card.learned((beginning / "README.md").read_text(encoding="utf-8")))
     tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
     texts = {name: held_texts(data, name, LOOKED_AT) for name in run.settings.mixture}
     progress = Progress(Messages())

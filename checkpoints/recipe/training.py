@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from recipe.batches import MIXTURE, Batches, load
 from recipe.muon import Optimiser
@@ -74,6 +75,7 @@ class Run:
         streams = load(data, WINDOW, self.settings.seed, self.settings.mixture)
         self.batches = Batches(streams, self.settings.mixture)
         self.step = 0
+        self.before = 0  # tokens that a checkpoint had learned from which this run began with
         self.plan: Plan | None = None
         self.losses: list[dict[str, Any]] = []  # the log: a row a step, and one for every look at held-out text
         self.seconds: list[float] = []
@@ -90,8 +92,22 @@ class Run:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the run has learned from."""
-        return self.step * self.settings.rows * WINDOW
+        """How many tokens the weights have learned from, those before this run among them."""
+        return self.before + self.step * self.settings.rows * WINDOW
+
+    def begin_with(self, checkpoint: Path, tokens: int) -> None:
+        """Before the first step, take the weights of a folder that `export` wrote and that learned from `tokens` so far.
+
+        ValueError where their shapes differ.
+        """
+        if self.step:
+            return
+        weights = {key.removeprefix("model."): each.float() for key, each in load_file(checkpoint / "model.safetensors").items()}
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"The weights of {checkpoint} do not fit the run's size: {error}") from None
+        self.before = tokens
 
     def advance(self) -> float:
         """One step; the loss before it, in nats a token."""
@@ -121,6 +137,7 @@ class Run:
             "settings": asdict(self.settings),
             "data": self.data,
             "step": self.step,
+            "before": self.before,
             "plan": asdict(self.plan) if self.plan else None,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -136,7 +153,7 @@ class Run:
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.batches.drawn, self.batches.debt = dict(saved["drawn"]), dict(saved["debt"])
-        self.step = saved["step"]
+        self.step, self.before = saved["step"], saved["before"]
         self.plan = Plan(**saved["plan"]) if saved["plan"] else None
         torch.set_rng_state(saved["random"].cpu())
         if self.log_file.exists():

@@ -35,6 +35,11 @@ def learn(documents: Iterable[Document], size: int) -> Tokenizer:
     return tokenizer
 
 
+def of(checkpoint: Path) -> Tokenizer:
+    """The vocabulary of a checkpoint that the recipe made."""
+    return Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+
+
 def _shown(documents: Iterable[Document]) -> Iterable[str]:
     for each in documents:
         if each.held or each.ability == "functions":  # their modules are shown

@@ -54,6 +54,11 @@ def test_one_command_makes_a_checkpoint_and_goes_on_where_it_was_stopped(root: P
     card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
     for told in ("# whole", "| whole |", "| xz -9 |", "stories that loop: ", "chat, seed 1:", "![The loss over the tokens](loss.svg)"):
         assert told in card
+    assert card.startswith("---\nlicense: mit\n")
+    further = [*command(root, sources, tmp_path / "further", tmp_path / "work3"), "--from", str(tmp_path / "whole")]
+    subprocess.run(further, env=environment, capture_output=True, timeout=300, check=True)
+    assert (tmp_path / "further" / "tokenizer.json").read_bytes() == (tmp_path / "whole" / "tokenizer.json").read_bytes()
+    assert "Trained on 61,440 tokens, the first 30,720 of them in an earlier run" in (tmp_path / "further" / "README.md").read_text()
     generate = [sys.executable, "-m", "gencli", "generate", "--checkpoint", str(tmp_path / "whole"), "--max-new-tokens", "8", "Once"]
     assert subprocess.run(generate, env=environment, capture_output=True, timeout=60, check=True).stdout
 

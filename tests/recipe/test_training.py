@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from recipe.export import write
 from recipe.training import Plan, Run, rate, train
 
 
@@ -118,3 +119,27 @@ def test_the_log_is_whole_lines(opened) -> None:
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert rows[-1]["tokens"] == 3 * 512
     assert not list(run.folder.glob("*.part"))
+
+
+def test_a_run_begins_with_the_weights_of_an_exported_one(opened, data, tmp_path) -> None:
+    first = opened("first")
+    train(first, steps=3)
+    write(data, first.folder, tmp_path / "checkpoint")
+    further = opened("further", replace(first.settings, seed=1))
+    further.begin_with(tmp_path / "checkpoint", first.tokens)
+    assert all(torch.equal(each, weights(first)[name].half().float()) for name, each in weights(further).items())
+    train(further, steps=2)
+    assert further.tokens == 5 * first.tokens // 3
+    again = opened("further")
+    assert again.tokens == further.tokens and same(again, further)
+    again.begin_with(tmp_path / "checkpoint", 0)  # a run that is under way keeps its own
+    assert same(again, further)
+
+
+def test_weights_of_another_size_are_refused(opened, data, tmp_path) -> None:
+    first = opened("first")
+    train(first, steps=1)
+    write(data, first.folder, tmp_path / "checkpoint")
+    wider = replace(first.settings, size=replace(first.settings.size, mlp=first.settings.size.mlp + 8))
+    with pytest.raises(ValueError, match="do not fit the run's size"):
+        opened("wider", wider).begin_with(tmp_path / "checkpoint", 1)
