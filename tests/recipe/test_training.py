@@ -131,7 +131,8 @@ def test_a_run_begins_with_the_weights_of_an_exported_one(opened, data, tmp_path
     train(further, steps=2)
     assert further.tokens == 5 * first.tokens // 3
     again = opened("further")
-    assert again.tokens == further.tokens and same(again, further)
+    assert again.tokens == further.tokens
+    assert same(again, further)
     again.begin_with(tmp_path / "checkpoint", 0)  # a run that is under way keeps its own
     assert same(again, further)
 
