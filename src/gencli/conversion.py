@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gencli.description import licence_of
 from gencli.errors import RunError, UsageError, unknown
 from gencli.formats import Checkpoint
 from gencli.models import family
@@ -89,6 +91,8 @@ def _write_gguf(checkpoint: Checkpoint, file: Path, kind: str, told: Callable[[i
     from gencli.formats._gguf_writing import write_gguf
 
     vocabulary = vocabulary_of(checkpoint)
+    if licence := licence_of(checkpoint):  # the card does not come along
+        checkpoint = replace(checkpoint, config={**checkpoint.config, "license": licence})
     with open(file, "xb") as stream:
         write_gguf(stream, checkpoint, vocabulary, kind, told)
         _settle(stream.fileno())

@@ -166,12 +166,14 @@ def test_the_licence_stands_in_the_cards_first_block(tmp_path, card, name):
 
 
 def test_convert_writes_a_file_that_check_finds_whole(run, fable, tmp_path):
-    assert run("convert", "fable-6m", "fable.gguf", "--to", "gguf") == "fable.gguf: 11.3 MB\n"
+    assert run("convert", "fable-6m", "fable.gguf") == "fable.gguf: 11.3 MB\n"
     assert run("check", "./fable.gguf") == "fable is whole: 56 tensors, 5,573,888 numbers, all of them finite.\n"
-    assert info(run, "./fable.gguf")["dtypes"] == {"float16": 5_570_560, "float32": 3_328}
+    facts = info(run, "./fable.gguf")
+    assert facts["dtypes"] == {"float16": 5_570_560, "float32": 3_328}
+    assert facts["licence"] == info(run)["licence"] == "mit"
     with pytest.raises(UsageError, match=r"fable.gguf is there already; --force replaces it"):
         run("convert", "fable-6m", "fable.gguf", "--to", "gguf")
-    assert run("convert", "./fable.gguf", "back", "--to", "huggingface", "--precision", "float16") == "back: 11.3 MB\n"
+    assert run("convert", "./fable.gguf", "back", "--precision", "float16") == "back: 11.3 MB\n"
     assert (tmp_path / "back" / "model.safetensors").read_bytes()[-64:] == (fable / "model.safetensors").read_bytes()[-64:]
 
 

@@ -164,3 +164,5 @@ def test_import_from_a_file_a_command_line_and_into_the_folder(run, tmp_path):
         Preset.load("not")
     with pytest.raises(UsageError, match="the file none cannot be read"):
         run("import", "none")
+    with pytest.raises(UsageError, match="a command line stands behind --"):
+        run("import", "llama-cli --temp 0.5")

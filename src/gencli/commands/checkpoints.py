@@ -24,8 +24,9 @@ Examples:
 """
 CONVERT_EXAMPLES = """\b
 Examples:
-  gencli checkpoints convert fable-6m fable.gguf --to gguf
-  gencli checkpoints convert ./llama.gguf ./llama --to huggingface --precision float16
+  gencli checkpoints convert fable-6m fable.gguf
+  gencli checkpoints convert fable-6m small.gguf --precision q8_0
+  gencli checkpoints convert ./llama.gguf ./llama --precision float16
 """
 CHECK_EXAMPLES = """\b
 Examples:
@@ -120,14 +121,18 @@ def check(checkpoint: str | None) -> None:
 @checkpoints.command("convert", cls=Command, epilog=CONVERT_EXAMPLES)
 @click.argument("source", metavar="SOURCE", type=CHECKPOINT)
 @click.argument("target", metavar="TARGET", type=click.Path())
-@click.option("--to", required=True, type=OneOf("huggingface", "gguf"), help="A folder with safetensors, or one file for llama.cpp.")
+@click.option(
+    "--to",
+    type=OneOf("huggingface", "gguf"),
+    help="A folder with safetensors, or one file for llama.cpp. [default: gguf for a TARGET that ends in .gguf, else huggingface]",
+)
 @click.option(
     "--precision",
     type=OneOf("float32", "float16", "q8_0"),
     help="How numbers are written; q8_0 (gguf only): 8 bits, a scale every 32. [default: float32 of float32, else float16]",
 )
 @click.option("--force", is_flag=True, help="Replace a checkpoint that is there already.")
-def convert(source: str, target: str, to: str, precision: str | None, force: bool) -> None:
+def convert(source: str, target: str, to: str | None, precision: str | None, force: bool) -> None:
     """Write a checkpoint in another format or precision.
 
     SOURCE is a name or a path; TARGET appears whole or not at all. Settings, tokenizer and chat template come along.
@@ -141,6 +146,7 @@ def convert(source: str, target: str, to: str, precision: str | None, force: boo
     from gencli.terminal import Messages, Output, visible
 
     opened = open_checkpoint(find_checkpoint(source))
+    to = to or ("gguf" if target.lower().endswith(".gguf") else "huggingface")
     progress = Progress(Messages())
     try:
         size = conversion.convert(

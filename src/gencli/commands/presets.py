@@ -238,6 +238,8 @@ def _foreign(file: str | None, words: list[str] | None) -> tuple[str, str]:
         if file:
             raise UsageError(f"give a file ({file}) or a command line behind --, not both.")
         return "the command line behind --", shlex.join(words)
+    if file and " -" in file and not Path(file).exists():
+        raise UsageError("a command line stands behind --, without quotes around the whole: gencli presets import -- llama-cli --temp 0.7")
     if file and file != "-":
         return file, read_text(Path(file), "file")
     if sys.stdin is None or (file is None and sys.stdin.isatty()):
