@@ -20,11 +20,15 @@ help: ## list what there is
 demo: $(VENV)/.run ## write a story with the embedded checkpoint
 	@$(BIN)/gencli generate --preset creative "Once upon a time"
 
+# The tests start gencli hundreds of times: it is compiled first, for Pythons that are told to keep nothing. Each worker takes a half
+# of the tests and then of what the other has left, so that what a module's tests share is made once.
 test: $(VENV)/.dev ## the whole test suite (without the slow proofs)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not peers"
+	@$(BIN)/python -m compileall -q src
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not peers"
 
 slow: $(VENV)/.dev ## the longer proofs that `make test` leaves out
-	$(BIN)/python -m pytest -n 2 -m "slow and not peers"
+	@$(BIN)/python -m compileall -q src
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not peers"
 
 peers: $(VENV)/.peers ## compare with llama.cpp, which is built first: some six minutes
 	$(BIN)/python -m pytest -m peers

@@ -322,13 +322,19 @@ def test_a_forged_file_is_refused(tmp_path: Path, kind: str) -> None:
     assert time.process_time() - start < 2
 
 
-def test_two_million_empty_tokens_take_two_seconds_at_most(tmp_path: Path) -> None:
+def test_two_million_empty_tokens_take_no_longer_than_reading_their_lengths_some_times(tmp_path: Path) -> None:
+    """Some tenths of a second on an idle machine; told beside a plain loop, for a busy one."""
+    lengths = bytes(8 << 21)
+    start = time.process_time()
+    assert sum(struct.unpack_from("<Q", lengths, 8 * at)[0] for at in range(1 << 21)) == 0
+    plain = time.process_time() - start
     with open(tmp_path / "x.gguf", "wb") as file:
         file.write(header(entries=1, rest=text("k") + struct.pack("<IIQ", 9, 8, 1 << 21))[:-64])
         file.truncate(file.tell() + 8 * (1 << 21) + 64)
     start = time.process_time()
     assert read_gguf(tmp_path / "x.gguf").metadata["k"] == [""] * (1 << 21)
-    assert time.process_time() - start < 2
+    spent = time.process_time() - start
+    assert spent < 5 * plain
 
 
 def test_a_file_of_ollamas_has_no_ending(tmp_path: Path) -> None:
