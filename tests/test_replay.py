@@ -75,7 +75,7 @@ def test_a_later_stage_goes_on_from_the_recorded_end(session):
 @pytest.mark.parametrize("other", [name for name in SHIPPED if name != "brainstorm"])
 def test_another_preset_is_decided_and_is_what_a_run_begins_with(session, other):
     events = recorded(session, Preset.load("creative"), tokens=24)
-    steps = list(replay_trace(events, Preset.load(other)))
+    steps = list(replay_trace(events, Preset.load(other), vocabulary=session.vocabulary))
     assert all(step.decided for step in steps)
     fresh = drawn(recorded(session, Preset.load(other), tokens=24))
     same = next((at for at, step in enumerate(steps) if not step.same), 23)

@@ -131,6 +131,33 @@ def decay(data: Path, folder: Path, into: Path, device: str, threads: int, **giv
 
 
 @recipe.command()
+@click.argument("data", nargs=-1, required=True, type=FOLDER)
+@click.option("--into", type=FOLDER, required=True, help="Where each trial lies; those that are done there are not done again.")
+@click.option(
+    "--vary", "varied", type=(str, str), multiple=True, metavar="NAME VALUE", help="A trial with another width, muon, ...; repeats."
+)
+@click.option("--mixture", "mixtures", type=Mixture(), multiple=True, help="A trial with these shares; repeats.")
+@click.option("--rows", default=8, help="Windows of 512 tokens a step, of every trial.")
+@click.option("--steps", default=200, help="Of the defaults; the others get as many as cost the same.")
+@click.option("--threads", default=1)
+@click.option("-o", "output", type=click.Path(path_type=Path), help="Also write the record there.")
+def trials(
+    data: tuple[Path, ...], into: Path, varied: tuple[tuple[str, str], ...], mixtures: Any, output: Path | None, **given: int
+) -> None:
+    """Short trainings at the same cost that differ in one thing each. Further DATA are trials of their vocabularies."""
+    from recipe import trials
+
+    try:
+        todo = trials.trials(data, given["rows"], varied, mixtures)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    record = trials.measure(todo, into, given["steps"], given["threads"])
+    click.echo(record)
+    if output:
+        output.write_text(record, encoding="utf-8")
+
+
+@recipe.command()
 @click.argument("data", type=FOLDER)
 @click.argument("checkpoints", nargs=-1, required=True, type=FOLDER)
 @click.option("--most", type=int, help="Bytes of held-out text an ability, at most.")

@@ -75,7 +75,7 @@ def test_answers_keep_their_spaces_and_share_what_they_have(told):
 
 
 def test_orders_in_every_form(told):
-    words = ("--order-what-if", "--preset", "code", STORY)
+    words = ("--order-what-if", "--preset", "factual", STORY)
     outcomes = json.loads(told("--format", "json", *words))["outcomes"]
     assert sum(len(outcome["orders"]) for outcome in outcomes) == 6
     rows = list(csv.DictReader(io.StringIO(told("--format", "csv", *words))))

@@ -13,7 +13,7 @@ ROWS = (1, 2, 3, 4, 5, 6, 7, 9, 16, 17, 48, 49, 53)  # every way in which groups
 
 
 @pytest.mark.parametrize("kind", quick(["float16", "int8", "float32", "bfloat16"], 2))
-@pytest.mark.parametrize(("outputs", "inputs"), [(5, 16), (8, 40), (50, 768), (97, 3080)])
+@pytest.mark.parametrize(("outputs", "inputs"), [(5, 16), (8, 40), (50, 768), (97, 3080), (13, 8200)])
 @pytest.mark.parametrize("add", [False, True])
 def test_a_product_is_the_product(kind: str, outputs: int, inputs: int, add: bool) -> None:
     from gencli.compiled import slots as at

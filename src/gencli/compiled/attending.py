@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gencli.compiled.dots import NEAR
 from gencli.compiled.functions import ONE, exp
 from gencli.compiled.mixing import mix, score
-from gencli.compiled.slots import LEAST_OUTPUTS, PART
+from gencli.compiled.slots import LEAST_OUTPUTS, NEAR, PART
 from gencli.compiled.team import line, njit
 
 _score_1, _score_2, _score_3 = score(1), score(2), score(3)

@@ -197,14 +197,14 @@ def _carry_out_of(kind: str, dots: Any, whole: bool = False) -> Any:
         if prepared != first:
             _prepare(slots, eps, first, count, x, stride, scratch + 4 * TOGETHER, line(scratch, TOGETHER), whole)
         results = x + TOGETHER * stride
-        others = results + TOGETHER * room
+        others, wide = results + TOGETHER * room, results + 2 * TOGETHER * room
         weight_stride = slots[WEIGHT_STRIDE]
         direct = slots[ACTIVATION] == NONE and not slots[GATED] and width >= LEAST_OUTPUTS
         for gate in range(1 + slots[GATED]):
-            target, add = (results if gate == 0 else others, room, others), 0
+            target, add = (results if gate == 0 else others, room, others, wide), 0
             if direct:
                 place, add = slots[RESULT] + 4 * (first * slots[RESULT_STRIDE] + output), slots[ADD]
-                target = (place, 4 * slots[RESULT_STRIDE], others)
+                target = (place, 4 * slots[RESULT_STRIDE], others, wide)
             start = gate * outputs + output
             factors, biases = slots[SCALES] + start * slots[SCALE_STRIDE], slots[BIAS] + start * slots[BIAS_STRIDE]
             finish = scratch, 4, factors, slots[SCALE_STRIDE], biases, slots[BIAS_STRIDE], add

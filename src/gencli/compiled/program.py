@@ -128,10 +128,11 @@ def multiply(held: Weights, norm: Norm = PLAIN, activation: str = "none", gated:
     row_bytes = held.tensor.stride(0) * held.tensor.element_size()
     block = max(LEAST_OUTPUTS, min(outputs, max(1, round(BLOCK_BYTES / row_bytes / EVEN)) * EVEN))
     stride, room = 4 * (held.padded + at.LINE), 4 * (2 * block + at.LINE)
+    wide = max(at.NEAR, at.AT_ONCE * stride) + at.AT_ONCE * stride if at.AT_ONCE * stride <= at.WIDEST else 0
     return Instruction(
         at.PRODUCT,
         number=norm.eps,
-        scratch=4 * TOGETHER + stride * (TOGETHER + 1) + 2 * TOGETHER * room,
+        scratch=4 * TOGETHER + stride * (TOGETHER + 1) + 2 * TOGETHER * room + wide,
         held=(held, norm),
         inputs=held.inputs,
         padded=held.padded,

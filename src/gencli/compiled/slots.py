@@ -17,6 +17,9 @@ ACTIVATIONS = ("none", "gelu", "gelu_tanh", "silu", "relu", "tanh")  # by number
 NORMS = ("none", "rms", "layer")  # by number
 
 LEAST_OUTPUTS = 8  # that a tile computes at once: fewer weights are padded to so many
+AT_ONCE = 12  # outputs that tiles for several rows divide
+NEAR = 1 << 14  # bytes of weights that every group of rows goes over while they lie in the first cache
+WIDEST = 3 << 17  # bytes of weights of 16 bits that are made float32 for many groups of rows: they stay in the second cache
 PART = 512  # positions that an attention takes at once
 TOGETHER = 48  # rows of activations that a product takes at once: they stay in the second cache
 LINE = 16  # numbers of 32 bits in a cache line: rows are set apart by one, or large powers of two share places in the cache

@@ -54,6 +54,27 @@ def _pairs_add(builder: Any, one: Any, other: Any, total: Any) -> Any:
     return builder.add(total, product)
 
 
+def widen(kind: str) -> Any:
+    """widen(weights, results, steps): `steps` x eight weights as float32, from one address to another."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        weights, results, steps = arguments
+
+        def body(step: Any, _: list[Any]) -> list[Any]:
+            held = _weights(builder, builder.add(weights, builder.mul(step, I64(LANES * WEIGHT_BYTES[kind]))), kind)
+            place = builder.inttoptr(builder.add(results, builder.mul(step, I64(4 * LANES))), FLOATS.as_pointer())
+            builder.store(held, place).align = 4
+            return []
+
+        loop(builder, steps, [], body)
+        return context.get_dummy_value()
+
+    def typed(context: Any, weights: Any, results: Any, steps: Any) -> Any:
+        return types.void(*[types.int64] * 3), generate
+
+    return intrinsic(typed)
+
+
 class Tile(NamedTuple):
     """What a tile is called with, a tuple of whole numbers: places are addresses, strides are in bytes.
 
@@ -80,8 +101,11 @@ class Tile(NamedTuple):
     add: Any
 
 
-def tile(kind: str, outputs: int, rows: int) -> Any:
-    """tile(Tile): `outputs` x `rows` dot products. `x` is float32, for int8 16-bit; all else float32."""
+def tile(kind: str, outputs: int, rows: int, fetched: int | None = None) -> Any:
+    """tile(Tile): `outputs` x `rows` dot products. `x` is float32, for int8 16-bit; all else float32.
+
+    `fetched` are the bytes that a step fetches at its pace; None: as many as it reads.
+    """
     whole = kind == "int8"
     step_weights = LANES * (2 if whole else WEIGHT_BYTES[kind])
     step_x, x_type = 4 * LANES, SHORTS if whole else FLOATS
@@ -94,7 +118,7 @@ def tile(kind: str, outputs: int, rows: int) -> Any:
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             at_x, at_weights = builder.mul(step, I64(step_x)), builder.mul(step, I64(step_weights))
-            fetch(builder, builder.add(given.ahead, builder.mul(step, given.pace)), step_weights * outputs)
+            fetch(builder, builder.add(given.ahead, builder.mul(step, given.pace)), fetched or step_weights * outputs)
             # what is many waits in memory: there are registers for the sums, the few and one of the many
             added = list(sums)
             if outputs <= rows:
