@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gencli.attention import attend, sight
+from gencli.attention import BLOCK, attend, sight
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -15,7 +15,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("cap", [None, 0.5])
 @pytest.mark.parametrize("window", [None, 1, 3, 50])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (4, 1)])
-@pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5), (6, 1), (6, 4)])
+@pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5), (6, 1), (6, 4), (0, 2 * BLOCK + 3)])
 def test_attention_is_its_definition(heads: int, kv_heads: int, start: int, length: int, window: int | None, cap: float | None) -> None:
     q, k, v = random(2, heads, length, 6), random(2, kv_heads, start + length, 6, seed=1), random(2, kv_heads, start + length, 6, seed=2)
     mask, first = sight(slice(start, start + length), start + length, q.device, window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from gencli.cache import KVCache
     from gencli.compiled.program import Norm
     from gencli.compiled.step import Step
+
+BLOCK = 128  # positions whose queries see the same keys: torch's causal kernel computes all scores of 512 and drops half
 
 Linear = Callable[[Tensor], Tensor]  # (N, in) -> (N, out)
 
@@ -62,7 +65,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, c
         return F.scaled_dot_product_attention(together, k, v, attn_mask=mask, scale=scale).reshape(q.shape)
     if heads != kv_heads:
         k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
-    return F.scaled_dot_product_attention(q.transpose(1, 2), k, v, attn_mask=mask, is_causal=mask is None, scale=scale).transpose(1, 2)
+    q = q.transpose(1, 2)
+    if mask is not None or length <= BLOCK or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale).transpose(1, 2)
+    ends = [min(start + BLOCK, length) for start in range(0, length, BLOCK)]
+    parts = [
+        F.scaled_dot_product_attention(part, k[:, :, :end], v[:, :, :end], attn_mask=_up_to_oneself(part.shape[2], end), scale=scale)
+        for part, end in zip(torch.split(q, BLOCK, dim=2), ends, strict=True)
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+@lru_cache(maxsize=64)
+def _up_to_oneself(length: int, end: int) -> Tensor:
+    """(length, end) who of the last `length` of `end` positions sees which."""
+    return torch.ones(length, end, dtype=torch.bool).tril_(end - length)
 
 
 def _capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, cap: float) -> Tensor:
