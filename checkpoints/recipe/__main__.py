@@ -54,8 +54,14 @@ def sources(function: click.decorators.FC) -> click.decorators.FC:
 
 
 def beginning(function: click.decorators.FC) -> click.decorators.FC:
+    def whole(context: click.Context, option: click.Parameter, folder: Path | None) -> Path | None:
+        for name in ("README.md", "config.json", "model.safetensors", "tokenizer.json"):
+            if folder and not (folder / name).is_file():
+                raise click.BadParameter(f"{folder} is no checkpoint of the recipe: there is no {name} in it.")
+        return folder
+
     place = click.Path(path_type=Path, exists=True, file_okay=False)
-    return click.option("--from", "beginning", type=place, help="Go on from this checkpoint of the recipe's.")(function)
+    return click.option("--from", "beginning", type=place, callback=whole, help="Go on from this checkpoint of the recipe's.")(function)
 
 
 def budget(function: click.decorators.FC) -> click.decorators.FC:

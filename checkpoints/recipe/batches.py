@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# what share of the rows each ability has; chosen by trials
+# what share of the rows each ability has; trials.md tells what another mixture does
 MIXTURE = {"prose": 0.40, "stories": 0.14, "chat": 0.12, "functions": 0.16, "modules": 0.18}
 
 

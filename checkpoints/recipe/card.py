@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipe.report import table
-from recipe.training import WINDOW, Settings
+from recipe.training import WINDOW, Mismatch, Settings
 
 # what a model hub and `gencli checkpoints info` read: the weights come under the project's own licence
 FRONT = "---\nlicense: mit\nlanguage: en\npipeline_tag: text-generation\n---\n\n"
@@ -29,10 +29,10 @@ held-out documents joined into one file; it is shown no training text. Models tr
 
 
 def learned(card: str) -> int:
-    """How many tokens a card of the recipe says that its checkpoint was trained on; ValueError where it says nothing of it."""
+    """How many tokens a card of the recipe says that its checkpoint was trained on; Mismatch where it says nothing of it."""
     told = re.search(r"^Trained on ([\d,]+) tokens", card, re.MULTILINE)
     if told is None:
-        raise ValueError("The checkpoint's README.md is no card of the recipe: it does not say how many tokens it was trained on.")
+        raise Mismatch("The checkpoint's README.md is no card of the recipe: it does not say how many tokens it was trained on.")
     return int(told[1].replace(",", ""))
 
 

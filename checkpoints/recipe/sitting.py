@@ -21,7 +21,7 @@ from gencli.terminal import Messages
 from recipe import card, curve
 from recipe.evaluation import bits_per_byte, held_texts
 from recipe.network import Size
-from recipe.training import Run, Settings, train
+from recipe.training import Mismatch, Run, Settings, train
 
 LOOKED = 200  # steps between two looks at held-out text
 LOOKED_AT = 16_000  # bytes of it an ability
@@ -60,10 +60,13 @@ def sit(
     """Open or continue the run and train it; its log and the curve of its loss are written with every save."""
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if device != "cpu" else "highest")
-    run = Run(data, folder, settings or Settings(), device)
-    run.change(context, mixture)
-    if beginning:
-        run.begin_with(beginning, card.learned((beginning / "README.md").read_text(encoding="utf-8")))
+    try:
+        run = Run(data, folder, settings or Settings(), device)
+        run.change(context, mixture)
+        if beginning:
+            run.begin_with(beginning, card.learned((beginning / "README.md").read_text(encoding="utf-8")))
+    except Mismatch as error:
+        raise click.UsageError(str(error)) from None
     tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
     texts = {name: held_texts(data, name, LOOKED_AT) for name in run.settings.mixture}
     progress = Progress(Messages())

@@ -58,6 +58,10 @@ def rate(step: int, warmup: int, plan: Plan | None) -> float:
     return rising * (plan.end - step) / (plan.end - plan.start)
 
 
+class Mismatch(ValueError):
+    """What was given does not fit together, in a sentence for the person who gave it."""
+
+
 class Run:
     """One training in a folder: state.pt and log.jsonl. Opening a folder with a state goes on from it."""
 
@@ -68,7 +72,7 @@ class Run:
         self.settings = Settings.of(saved["settings"]) if saved else settings
         self.data = fingerprint(data)
         if saved and saved["data"] != self.data:
-            raise ValueError(f"{self.state_file} was trained on other tokens than lie in {data}.")
+            raise Mismatch(f"{self.state_file} was trained on other tokens than lie in {data}.")
         torch.manual_seed(self.settings.seed)
         self.network = Network(self.settings.size).to(device)
         self.optimiser = Optimiser(self.network.named_parameters(), self.settings.muon, self.settings.adam, self.settings.decay)
@@ -98,7 +102,7 @@ class Run:
     def begin_with(self, checkpoint: Path, tokens: int) -> None:
         """Before the first step, take the weights of a folder that `export` wrote and that learned from `tokens` so far.
 
-        ValueError where their shapes differ.
+        Mismatch where their shapes differ.
         """
         if self.step:
             return
@@ -106,7 +110,7 @@ class Run:
         try:
             self.network.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(f"The weights of {checkpoint} do not fit the run's size: {error}") from None
+            raise Mismatch(f"The weights of {checkpoint} do not fit the run's size: {error}") from None
         self.before = tokens
 
     def advance(self) -> float:

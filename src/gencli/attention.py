@@ -76,7 +76,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, c
     return torch.cat(parts, dim=2).transpose(1, 2)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # the parts of one prompt, for all its layers
 def _up_to_oneself(length: int, end: int) -> Tensor:
     """(length, end) who of the last `length` of `end` positions sees which."""
     return torch.ones(length, end, dtype=torch.bool).tril_(end - length)

@@ -76,3 +76,13 @@ def test_a_mixture_that_cannot_be_is_a_sentence(given: str, told: str, tmp_path:
     done = CliRunner().invoke(recipe, ["train", str(tmp_path), "--run", str(tmp_path / "run"), "--mixture", given])
     assert done.exit_code == 2
     assert told in " ".join(done.output.split())
+
+
+def test_what_a_run_cannot_begin_with_is_a_sentence(data: Path, fable: Path, tmp_path: Path) -> None:
+    words = ["train", str(data), "--run", str(tmp_path / "run"), "--steps", "1", "--from"]
+    done = CliRunner().invoke(recipe, [*words, str(data)])
+    assert done.exit_code == 2
+    assert "there is no README.md in it" in " ".join(done.output.split())
+    done = CliRunner().invoke(recipe, [*words, str(fable)])  # another vocabulary
+    assert done.exit_code == 2
+    assert "do not fit the run's size" in " ".join(done.output.split())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recipe.export import write
-from recipe.training import Plan, Run, rate, train
+from recipe.training import Mismatch, Plan, Run, rate, train
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -142,5 +142,5 @@ def test_weights_of_another_size_are_refused(opened, data, tmp_path) -> None:
     train(first, steps=1)
     write(data, first.folder, tmp_path / "checkpoint")
     wider = replace(first.settings, size=replace(first.settings.size, mlp=first.settings.size.mlp + 8))
-    with pytest.raises(ValueError, match="do not fit the run's size"):
+    with pytest.raises(Mismatch, match="do not fit the run's size"):
         opened("wider", wider).begin_with(tmp_path / "checkpoint", 1)

@@ -99,8 +99,8 @@ def _dots_of(kind: str) -> Any:
         Strides in bytes; at least eight outputs; inputs a multiple of 8, of int8 of 16. `target` are the place of
         the results, their stride, and places for as many more and for wider weights; `finish` the last seven fields of a `Tile`. While
         groups of rows go over near weights, those that follow are fetched at the pace that has them there in
-        time; after the last ones, those at `beyond`. Weights of 16 bits become float32 once for many groups: each tile
-        by itself would be at it half as long as at its products.
+        time; after the last ones, those at `beyond`. Weights of 16 bits become float32 once for many groups: in every
+        tile that would cost half as much as its products.
         """
         results, room, spare, wide = target
         steps, groups = inputs // step, (rows + tall - 1) // tall
