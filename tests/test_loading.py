@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from gencli import loading
 from gencli.catalogue import DEFAULT_CHECKPOINT
 from gencli.errors import RunError, UsageError
+from gencli.formats import Header, open_checkpoint
 from gencli.loading import Session, load, session_from
 from gencli.progress import Progress
 from gencli.terminal import Messages
@@ -95,14 +96,23 @@ def test_auto_is_float16_where_a_large_model_gains_by_it(fable: Path, monkeypatc
     monkeypatch.setattr(loading, "WORTH_PACKING", 1 << 20)
     on_x86 = "fbgemm" in torch.backends.quantized.supported_engines
     assert session_from(fable).precision == ("float16" if on_x86 else "float32")
-    assert loading._fastest_lossless("cuda", 1 << 40) == "float32"
+
+
+@pytest.mark.parametrize(("dtype", "means"), [("F32", "float16"), ("F16", "float16"), ("BF16", "bfloat16")])
+def test_auto_on_a_gpu_is_what_the_file_has_in_two_bytes(monkeypatch: pytest.MonkeyPatch, fable: Path, dtype: str, means: str) -> None:
+    monkeypatch.setattr(loading, "WORTH_PACKING", 1 << 20)
+    checkpoint = open_checkpoint(fable)
+    headers = {name: Header("F32" if len(shape) == 1 else dtype, shape) for name, (_, shape) in checkpoint.headers.items()}
+    monkeypatch.setattr(type(checkpoint), "headers", headers)
+    for device in ("cuda", "mps"):
+        assert loading._fastest_lossless(device, checkpoint) == means
 
 
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"precision": "float61"}, r"no precision 'float61'. Did you mean 'float16'\? Choices: auto, bfloat16, float16, float32, int8"),
-        ({"device": "cpo"}, r"no device 'cpo'. Did you mean 'cpu'\? Choices: auto, cpu, cuda"),
+        ({"device": "cpo"}, r"no device 'cpo'. Did you mean 'cpu'\? Choices: auto, cpu, cuda, mps"),
         ({"threads": 0}, "threads must be a whole number from 1"),
         ({"threads": 10**9}, "threads must be a whole number from 1"),
         ({"threads": True}, "threads must be a whole number from 1"),
@@ -118,12 +128,22 @@ def test_devices_and_threads() -> None:
     try:
         session = load(device="auto", threads=2)
         assert torch.get_num_threads() == 2
-        assert session.device == ("cuda" if torch.cuda.is_available() else "cpu")
+        assert session.device == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     finally:
         torch.set_num_threads(before)
-    if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="no device 'cuda' on this machine"):
-            load(device="cuda")
+    for device, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if not there:
+            with pytest.raises(UsageError, match=f"no device '{device}' on this machine"):
+                load(device=device)
+
+
+def test_auto_takes_the_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert loading._resolve_device("auto") == "mps"
+    with pytest.raises(UsageError, match=r"no device 'cuda' on this machine.* Choices: auto, cpu, mps"):
+        loading._resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert loading._resolve_device("auto") == "cuda"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor
 from gencli.rotary import rotate_
 
 if TYPE_CHECKING:
-    from gencli.cache import KVCache
+    from gencli.cache import Keeps
     from gencli.compiled.program import Norm
     from gencli.compiled.step import Step
 
@@ -121,9 +121,7 @@ class Attention:
         self.scale = scale
         self.norms, self.clip, self.window, self.cap = norms, clip, window, cap
 
-    def __call__(
-        self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, sight: Sight
-    ) -> Tensor:
+    def __call__(self, x: Tensor, rows: int, layer: int, cache: Keeps | None, angles: tuple[Tensor, Tensor] | None, sight: Sight) -> Tensor:
         """`x` (rows x T, width) -> the same shape; the cache's layer `layer` is updated."""
         heads, kv_heads, head_dim = self.heads, self.kv_heads, self.head_dim
         qkv = self.qkv(x).view(rows, -1, heads + 2 * kv_heads, head_dim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,14 @@ from gencli.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from gencli.models import Model
+
+
+class Keeps(Protocol):
+    """What attention needs of whatever holds keys and values."""
+
+    def update(self, layer: int, new: Tensor) -> Tensor:
+        """Write a layer's keys and values `new` (2, rows, kv_heads, T, head_dim): a view of all there are, the new ones included."""
+        ...
 
 
 class KVCache:
@@ -39,10 +47,10 @@ class KVCache:
         self.capacity = capacity
         self._allocated, self._finite, self._coming = rows, 0, 0
         try:
-            # memory that is not written to yet costs nothing, so a large capacity is cheap; a layer at a time,
-            # since a system may refuse at once what it grants in parts
-            shape = (2, rows, kv_heads, capacity, head_dim)
-            self.layers = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
+            # a processor's memory that is not written to yet costs nothing, so a large capacity is cheap; a device's costs
+            # all the same, and graphs need numbers there. A layer at a time, since a system may refuse at once what it grants in parts
+            shape, new = (2, rows, kv_heads, capacity, head_dim), torch.empty if torch.device(device).type == "cpu" else torch.zeros
+            self.layers = [new(shape, dtype=dtype, device=device) for _ in range(layers)]
         except (RuntimeError, MemoryError) as error:
             raise RunError(f"there is no memory for the KV cache of {rows} x {capacity} positions; ask for less of both.") from error
 

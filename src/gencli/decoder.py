@@ -22,7 +22,7 @@ MOST_LOGITS = 1 << 23  # numbers that one part of `follow` may hold: 32 MiB
 
 
 class Decoder:
-    """The rows of a batch, each of its own length, growing a token at a time.
+    """The rows of a batch, each of its own length, growing a token at a time. Logits come in the processor's memory.
 
     With `cache` False every step computes the whole window again, for the same tokens. `overflow`
     says what happens beyond the context: "error", or "slide" (the newest half stays). `room` bounds
@@ -187,16 +187,16 @@ class Decoder:
     def _ask(self, ids: Tensor, cache: KVCache, length: int | None, last: bool) -> Tensor:
         """The model's logits for a part of a window of this length; None: the ids end it, in each row."""
         if self._horizon is None or length is None:
-            return self.model(ids, cache, last=last)
-        return self.model(ids, cache, last=last, horizon=self._horizon(length))
+            return self.model(ids, cache, last=last).cpu()
+        return self.model(ids, cache, last=last, horizon=self._horizon(length)).cpu()
 
     def _compute(self, interrupted: Callable[[], bool] | None = None) -> Tensor | None:
         """Logits (rows, vocabulary) after the last token, computing what the cache does not hold yet."""
         windows = [row[self._start(len(row)) :] for row in self._ids]
         if self._cache is None:
             if len({len(window) for window in windows}) == 1:
-                return self.model(self._tensor(windows), None, last=True)[:, -1]
-            return torch.cat([self.model(self._tensor([window]), None, last=True)[:, -1] for window in windows])
+                return self.model(self._tensor(windows), None, last=True)[:, -1].cpu()
+            return torch.cat([self.model(self._tensor([window]), None, last=True)[:, -1] for window in windows]).cpu()
         pending = [window[cached:] for window, cached in zip(windows, self._cache.lengths.tolist(), strict=True)]
         if not self._cache.even or len({len(tokens) for tokens in pending}) > 1:
             for number, tokens in enumerate(pending):  # a row that lags behind is brought to its last token

@@ -1,12 +1,12 @@
-"""Norms, MLPs and the stack of layers: what families are built of. Knows no family.
+"""Norms, MLPs and the blocks of both: what families are built of. Knows no family.
 
-Within the stack the rows and positions of a batch stand in one axis: (N, width) with N = rows x T. A
+Within a stack of them the rows and positions of a batch stand in one axis: (N, width) with N = rows x T. A
 layer is a plain object that holds tensors; a `Linear` is whatever a precision makes of a weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencli.attention import Attention, Linear, Sight, sight
-from gencli.errors import RunError, UsageError, shown
+from gencli.attention import Attention, Linear, Sight
+from gencli.errors import RunError, shown
 from gencli.experts import Experts
 
 if TYPE_CHECKING:
-    from gencli.cache import KVCache
+    from gencli.cache import Keeps
     from gencli.compiled.program import Norm as CompiledNorm
     from gencli.compiled.step import Step
-    from gencli.rotary import Rotary
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -180,9 +179,7 @@ class Block:
         self.after_attention, self.after_mlp = after_attention, after_mlp
         self.parallel = parallel
 
-    def __call__(
-        self, x: Tensor, rows: int, layer: int, cache: KVCache | None, angles: tuple[Tensor, Tensor] | None, sight: Sight
-    ) -> Tensor:
+    def __call__(self, x: Tensor, rows: int, layer: int, cache: Keeps | None, angles: tuple[Tensor, Tensor] | None, sight: Sight) -> Tensor:
         """`x` (rows x T, width) -> the same shape."""
         mixed = self.attention(self.first_norm(x) if self.first_norm else x, rows, layer, cache, angles, sight)
         if self.after_attention:
@@ -209,90 +206,3 @@ class Block:
         if not self.parallel:
             self.mlp.compile_up(step, self.second_norm.compiled())
         self.mlp.compile_down(step)
-
-
-class Transformer:
-    """Embedding, blocks in their order, a norm, the head: token ids -> logits.
-
-    Positions come in by `rotary` angles within attention (`rotaries`: by a layer's own, or none), or as a
-    learned table (context, width). With a `cap`, a logit x is cap x tanh(x / cap). Where the linear layers
-    are compiled, one token a row goes through a compiled step, as far as no window bounds what it sees.
-    """
-
-    def __init__(
-        self,
-        embedding: Embedding,
-        blocks: Sequence[Block],
-        norm: Norm,
-        head: Linear,
-        context: int,
-        rotary: Rotary | None = None,
-        positions: Tensor | None = None,
-        rotaries: Sequence[Rotary | None] | None = None,
-        cap: float | None = None,
-    ) -> None:
-        self.embedding, self.blocks, self.norm, self.head = embedding, tuple(blocks), norm, head
-        self.context = context
-        self.rotaries = tuple(rotaries) if rotaries is not None else (rotary,) * len(self.blocks)
-        self.rotary, self.positions = next(filter(None, self.rotaries), None), positions
-        self.cap = cap
-        self.windows = frozenset(block.attention.window for block in self.blocks)
-        self._bound = min((window for window in self.windows if window), default=context)
-        # where angles depend on the length of a text: up to which length it keeps those that it has at a given one
-        self.horizon = next((each.horizon for each in self.rotaries if each and each.scaling.changes), None)
-        self._step = self._compile() if hasattr(head, "held") else None
-
-    def __call__(self, ids: Tensor, cache: KVCache | None, last: bool, horizon: int | None = None) -> Tensor:
-        """`ids` (rows, T) -> logits (rows, T, vocabulary) float32, of the last position only with `last`.
-
-        The cache moves on by T; where its rows differ in length, T is 1. `horizon` is that of the text which
-        the ids are a part of; None where they are its end. Raises `UsageError` for positions beyond the context.
-        """
-        rows, length = ids.shape
-        start = cache.length if cache is not None else 0
-        end = start + length
-        if end > self.context:
-            raise UsageError(f"the context holds {self.context} positions, and {end} are asked for.")
-        # where every row's new positions stand: one slice for all, or an index (rows,)
-        places = slice(start, end) if cache is None or cache.even else torch.from_numpy(cache.lengths).to(ids.device)
-        x = self.embedding(ids)  # (rows, T, width)
-        if self.positions is not None:
-            new = self.positions[places]
-            x = x + (new if isinstance(places, slice) else new[:, None])
-        x = x.view(rows * length, -1)
-        if cache is not None and length == 1 and self._step is not None and self._fits(cache, start):
-            return self._step.run(x, cache, self.rotary.table(end, horizon) if self.rotary else None)[:, None]
-        angles = {each: each.angles(places, end, horizon) if each else None for each in set(self.rotaries)}
-        sights = {window: sight(places, end, ids.device, window) for window in self.windows}
-        if cache is not None:
-            cache.begin(length)
-        for layer, (block, rotary) in enumerate(zip(self.blocks, self.rotaries, strict=True)):
-            x = block(x, rows, layer, cache, angles[rotary], sights[block.attention.window])
-        if cache is not None:
-            cache.advance()
-        if last:
-            x = x.view(rows, length, -1)[:, -1]
-        logits = self.head(self.norm(x)).view(rows, 1 if last else length, -1)
-        return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
-
-    def _fits(self, cache: KVCache, start: int) -> bool:
-        """Whether a token a row can go through the compiled step: no window bounds it, and all rows turn by the same angles."""
-        if start >= self._bound:
-            return False
-        return self.horizon is None or len({self.horizon(length + 1) for length in cache.lengths.tolist()}) == 1
-
-    def _compile(self) -> Step | None:
-        """A step of all the layers; None where one of them cannot be compiled."""
-        from gencli.compiled.program import Unfit
-        from gencli.compiled.step import Step
-
-        step = Step()
-        try:
-            if self.cap is not None or len({each for each in self.rotaries if each}) > 1:
-                raise Unfit
-            for block, rotary in zip(self.blocks, self.rotaries, strict=True):
-                block.compile(step, rotary is not None)
-            step.multiply(self.head, "x", "logits", self.norm.compiled())
-        except Unfit:
-            return None
-        return step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gencli.pipeline import Pipeline
     from gencli.tokenizers import Tokenizer
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 MOST_THREADS = 1024
 PUBLISHED_ENDS = {"gpt2": "<|endoftext|>"}
 WORTH_COMPILING = 1 << 25  # bytes of weights: the compiler's import and code take a second, in which a smaller model writes its text
@@ -100,7 +101,7 @@ def session_from(folder: Path, device: str = "cpu", precision: str = "auto", tol
     checkpoint = open_checkpoint(folder)
     refuse_what_cannot_fit(checkpoint, precision, device)
     if precision == "auto":
-        precision = _fastest_lossless(device, checkpoint.bytes)
+        precision = _fastest_lossless(device, checkpoint)
         refuse_what_cannot_fit(checkpoint, precision, device)
     held = find("precisions", precision)(device, fast=checkpoint.bytes >= WORTH_COMPILING)
     tensors = checkpoint.tensors.on(device)
@@ -148,18 +149,22 @@ def vocabulary_from(folder: Path) -> Vocabulary:
     return _vocabulary(family(checkpoint.config).describe(checkpoint.config).vocab_size, tokenizer, checkpoint)
 
 
-def _fastest_lossless(device: str, size: int) -> str:
-    """What `auto` means, for `size` bytes of weights: float16 where it is worth packing and can be computed, else float32.
+def _fastest_lossless(device: str, checkpoint: Checkpoint) -> str:
+    """What `auto` means: float16 where it is the faster one and worth packing, else float32.
 
-    Both lose nothing that a text shows; see docs/performance.md for the measured bits per byte.
+    Both lose nothing that a text shows; see docs/performance.md for the measured bits per byte. On a GPU, where activations are
+    rounded too, a checkpoint in bfloat16 stays that: it may need its range.
     """
-    if size < WORTH_PACKING:
+    if checkpoint.bytes < WORTH_PACKING:
         return "float32"
-    try:
-        find("precisions", "float16")(device)
-    except UsageError:  # not on this machine
-        return "float32"
-    return "float16"
+    if device != "cpu":
+        sizes = Counter[str]()
+        for dtype, shape in checkpoint.headers.values():
+            sizes[dtype] += math.prod(shape)
+        return "bfloat16" if sizes and sizes.most_common(1)[0][0] == "BF16" else "float16"
+    import torch
+
+    return "float16" if "fbgemm" in torch.backends.quantized.supported_engines else "float32"
 
 
 def _set_threads(threads: int | None) -> None:
@@ -179,11 +184,13 @@ def _resolve_device(device: str) -> str:
         raise unknown("device", device, DEVICES)
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
+    found = [name for name, there in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)) if there()]
     if device == "auto":
-        return "cpu"
-    raise UsageError("there is no device 'cuda' on this machine, or this torch was built without it. Choices: auto, cpu.")
+        return found[0] if found else "cpu"
+    if device in found:
+        return device
+    choices = ", ".join(("auto", "cpu", *found))
+    raise UsageError(f"there is no device '{device}' on this machine, or this torch was built without it. Choices: {choices}.")
 
 
 def _vocabulary(size: int, tokenizer: Tokenizer, checkpoint: Checkpoint) -> Vocabulary:

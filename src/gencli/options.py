@@ -138,7 +138,7 @@ def model_options(function: Function) -> Function:
     """--checkpoint, --precision, --device, --threads."""
     precisions, threads = OneOf("auto", *names("precisions")), Number(f"from 1 to {MOST_THREADS}", low=1, high=MOST_THREADS)
     lossless = "How the weights are held; auto never chooses a lossy way. [default: auto]"
-    device = "Where the model runs: auto, cpu or cuda. [default: cpu]"
+    device = "Where the model runs: auto, cpu, cuda or mps. [default: cpu]"
     decorated: Function = all_of(
         checkpoint_option,
         option("--precision", "Model", precisions, lossless, default="auto"),

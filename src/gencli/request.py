@@ -215,7 +215,7 @@ def _refuse_what_cannot_fit(checkpoint: Checkpoint, preset: Preset, prompt: Prom
     from gencli.stages import others_needed
     from gencli.stopping import DEFAULT_NEW_TOKENS
 
-    if params["device"] == "cpu":
+    if params["device"] in ("cpu", "mps"):  # they share one memory
         length = len(prompt.text) // BYTES_A_TOKEN + preset.get("max_new_tokens", DEFAULT_NEW_TOKENS)
         rows *= 1 + others_needed(preset.stages())
         refuse_what_cannot_fit(checkpoint, params["precision"], rows=rows, positions=0 if params.get("no_cache") else length)

@@ -8,10 +8,11 @@ import torch
 from gencli import compiled
 from gencli.attention import Attention
 from gencli.cache import KVCache
-from gencli.layers import MLP, Block, Embedding, GatedMLP, LayerNorm, RMSNorm, Transformer, activation
+from gencli.layers import MLP, Block, Embedding, GatedMLP, LayerNorm, RMSNorm, activation
 from gencli.precisions.float32 import Float32
 from gencli.registry import find, names
 from gencli.rotary import Rotary
+from gencli.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not compiled.available(), reason="the extra `fast` is not installed, or not for this machine")
 VOCABULARY, WIDTH, CONTEXT, LAYERS = 50, 48, 1200, 2

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from gencli import compiled
-from gencli.errors import UsageError
 from gencli.models import RandomTensors, Weights
 from gencli.models.gpt2 import Gpt2, Gpt2Config
 from gencli.precisions.float16 import Float16
@@ -63,6 +62,14 @@ def test_a_table_takes_two_bytes_a_number() -> None:
     assert Float16().hold(random(6, 4)).nbytes == 6 * 4 * Float16.bytes_per_weight == 48
 
 
-def test_it_needs_an_x86_processor() -> None:
-    with pytest.raises(UsageError, match="x86 processors only; choose float32"):
-        Float16("cuda")
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_on_other_devices_activations_are_rounded_too(rows: int, biased: bool, transposed: bool) -> None:
+    weight = random(70, 50).t() if transposed else random(50, 70)
+    bias, x = random(50) if biased else None, random(rows, 70)
+    product = x.half().double() @ weight.half().double().t()
+    got = Float16("cuda").linear(weight, bias)(x)  # what a GPU is given, computed here
+    assert got.dtype == torch.float32
+    # the product is rounded once more: half a step of 11 bits
+    assert ((got - product - (0 if bias is None else bias)).abs() <= product.abs() * 2**-11 + 1e-4).all()

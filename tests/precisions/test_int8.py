@@ -140,7 +140,7 @@ def test_weights_take_a_byte_and_tables_stay() -> None:
 
 
 def test_it_needs_a_processor() -> None:
-    with pytest.raises(UsageError, match="on processors only; choose float32"):
+    with pytest.raises(UsageError, match="on processors only; choose float16"):
         Int8("cuda")
 
 

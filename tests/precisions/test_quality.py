@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
+from gencli.formats import open_checkpoint
 from gencli.loading import Session, session_from
+from gencli.models import family
+from gencli.precisions.float16 import Float16
 from gencli.registry import find, names
 
 # written for this test: the embedded checkpoint cannot have seen it
@@ -39,10 +43,13 @@ def session(folder: Path, precision: str) -> Session:
 
 
 @cache
-@torch.inference_mode()
 def bits_per_byte(folder: Path, precision: str) -> float:
-    """Of `TEXT`, each token after at least `STEP` others where there are so many."""
-    opened = session(folder, precision)
+    return bits(session(folder, precision))
+
+
+@torch.inference_mode()
+def bits(opened: Session) -> float:
+    """A byte of `TEXT`, each token after at least `STEP` others where there are so many."""
     ids = opened.tokenizer.encode(TEXT)
     bits = 0.0
     for start in range(0, len(ids) - 1, STEP):
@@ -82,6 +89,13 @@ def test_a_precision_loses_no_more_than_it_says(fable: Path, precision: str) -> 
     assert stated <= MOST[precision]
     assert loss(fable, precision) <= stated + 0.01  # processors differ in how they sum
     assert 0.4 < bits_per_byte(fable, precision) < 2
+
+
+def test_float16_on_other_devices_loses_little_more(fable: Path) -> None:
+    """Where activations are rounded too: the products that a GPU is given, computed here."""
+    opened, checkpoint = session(fable, "float32"), open_checkpoint(fable)
+    model = family(checkpoint.config).build(checkpoint.config, checkpoint.tensors, Float16("cuda"))
+    assert bits(replace(opened, model=model)) / bits_per_byte(fable, "float32") - 1 < MOST["float16"] / 100
 
 
 @pytest.mark.parametrize(("precision", "same"), [("float16", 200), ("int8", 20), ("bfloat16", 20)])

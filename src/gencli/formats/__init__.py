@@ -52,7 +52,7 @@ class Tensors(Protocol):
         ...
 
     def on(self, device: str) -> Tensors:
-        """The same tensors, read to this device ("cpu", "cuda")."""
+        """The same tensors, read to this device ("cpu", "cuda", "mps")."""
         ...
 
 

@@ -28,7 +28,8 @@ class BlockModel:
     model_types: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: BlockConfig, weights: Weights, precision: Precision) -> None:
-        from gencli.layers import Embedding, Transformer
+        from gencli.layers import Embedding
+        from gencli.transformer import Transformer
 
         self.vocab_size, self.context, self.layers, self.kv_heads, self.head_dim = config.facts
         table = precision.hold(weights["embed_tokens.weight"])

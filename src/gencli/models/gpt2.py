@@ -94,7 +94,8 @@ class Gpt2:
     model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
 
     def __init__(self, config: Gpt2Config, weights: Weights, precision: Precision) -> None:
-        from gencli.layers import Embedding, LayerNorm, Transformer
+        from gencli.layers import Embedding, LayerNorm
+        from gencli.transformer import Transformer
 
         self.vocab_size, self.context, self.layers, self.kv_heads, self.head_dim = config.facts
         table = precision.hold(weights["wte.weight"])

@@ -106,8 +106,9 @@ class GptNeox:
     model_types: ClassVar[tuple[str, ...]] = ("gpt_neox",)
 
     def __init__(self, config: GptNeoxConfig, weights: Weights, precision: Precision) -> None:
-        from gencli.layers import Embedding, LayerNorm, Transformer
+        from gencli.layers import Embedding, LayerNorm
         from gencli.rotary import Rotary
+        from gencli.transformer import Transformer
 
         self.vocab_size, self.context, self.layers, self.kv_heads, self.head_dim = config.facts
         table = precision.hold(weights["embed_in.weight"])

@@ -30,7 +30,7 @@ class Int8:
 
     def __init__(self, device: str = "cpu", fast: bool = True) -> None:
         if device != "cpu":
-            raise UsageError("precision int8 computes on processors only; choose float32 here.")
+            raise UsageError("precision int8 computes on processors only; choose float16 here.")
         self._fast = fast and compiled.available()
         if self._fast:
             compiled.compile_meanwhile("int8")
