@@ -218,7 +218,8 @@ class Candidates:
 
 def array(values: Tensor) -> NDArray[Any]:
     """The same numbers for numpy, whose small operations cost a fraction of torch's; no copy where they are on the processor."""
-    return values.detach().cpu().numpy()
+    found: NDArray[Any] = values.numpy() if values.device.type == "cpu" and not values.requires_grad else values.detach().cpu().numpy()
+    return found
 
 
 def places(values: Tensor, low: float) -> Tensor:

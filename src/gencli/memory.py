@@ -119,8 +119,12 @@ class Memory:
         if last:
             start = max(start, len(self._ids) - last)
         window = np.frombuffer(self._ids[start:], dtype=np.int64)
-        ids, times = np.unique(window, return_counts=True)
-        return torch.from_numpy(ids), torch.from_numpy(times)
+        window.sort()
+        # np.unique does the same in twice the time, which is that of its small calls
+        first = np.ones(len(window), bool)
+        np.not_equal(window[1:], window[:-1], out=first[1:])
+        begins = np.flatnonzero(first)
+        return torch.from_numpy(window[begins]), torch.from_numpy(np.diff(begins, append=len(window)))
 
 
 def reweigh(

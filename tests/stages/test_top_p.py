@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -23,12 +24,13 @@ PEAKED = [5, 1, 0.5, 0, -0.5, -1, -1.5, -2]
 FLAT = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
 
 
-@pytest.fixture(params=[1, 4096], ids=["bisected", "sorted"], scope="module", autouse=True)
-def _both_ways(request: pytest.FixtureRequest) -> None:
-    """Every test runs with the nucleus bracketed down to single weights, and with one sort."""
-    before, top_p.SORTED = top_p.SORTED, request.param
+@pytest.fixture(params=[(1, 64), (4096, 64), (1, 0)], ids=["bisected", "sorted", "near"], scope="module", autouse=True)
+def _every_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test runs with the nucleus bracketed down to single weights, with one sort, and sought near the likeliest first."""
+    before = top_p.SORTED, top_p.STEEP
+    top_p.SORTED, top_p.STEEP = request.param
     yield
-    top_p.SORTED = before
+    top_p.SORTED, top_p.STEEP = before
 
 
 def nucleus(row: list[float], p: float) -> list[int]:

@@ -30,7 +30,8 @@ class MinP:
         if self.p == 0:
             return candidates
         # p_i < p * p_max is logit_i < max + log p: the normaliser cancels
-        return candidates.at_least((candidates.peak[:, 0] + math.log(self.p)).tolist())
+        least = math.log(self.p)
+        return candidates.at_least([peak + least for peak in candidates.peak[:, 0].tolist()])
 
     def because(self, before: Candidates, row: int, token_id: int) -> str:
         probability, highest = before.probability(row, token_id), 1 / float(before.total[row])

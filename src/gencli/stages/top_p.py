@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SORTED = 1024  # so many candidates are cheaper sorted than halved once more
 ROUNDED = 1e-6  # a weight is a float32
+STEEP = 64  # where the likeliest token weighs so many times the mean, a nucleus is mostly found among the few
+NEAR = 2**-10  # that weigh this share of it
 ROUNDING = 1e-12  # a sum this close to p has reached it: of ten equal tokens, p = 0.7 keeps seven
 
 
@@ -52,11 +54,10 @@ def _nucleus(candidates: Candidates, row: int, p: float) -> Tensor:
 
     from gencli.candidates import array
 
-    weights, total = array(candidates.weights[row]), float(candidates.total[row])
+    weights, total = array(candidates.weights)[row], float(array(candidates.total)[row, 0])
     if math.isnan(total):
         return torch.empty(0, dtype=torch.int64)  # NaN, or nothing in play: the draw will say so
-    # all that weigh less than this, taken together, are less than 1 - p
-    few = np.flatnonzero(weights >= (1 - p) * total / weights.size * (1 - ROUNDED))
+    few = _around(weights, p, total)
     heavy = weights[few]
     border, count = _border(heavy, p * total * (1 - ROUNDING))
     kept = few[heavy >= border]
@@ -65,6 +66,18 @@ def _nucleus(candidates: Candidates, row: int, p: float) -> Tensor:
         order = np.argsort(-array(candidates.logits[row])[ties], kind="stable")
         kept = np.setdiff1d(kept, ties[order[count - kept.size :]], assume_unique=True)
     return torch.from_numpy(kept).to(candidates.weights.device)
+
+
+def _around(weights: NDArray[Any], p: float, total: float) -> NDArray[Any]:
+    """The indices, ascending, of some of the heaviest weights, the nucleus among them."""
+    import numpy as np
+
+    if total * STEEP < weights.size:
+        few = np.flatnonzero(weights >= NEAR)
+        if weights[few].sum(dtype=np.float64) >= p * total:
+            return few
+    # all that weigh less than this, taken together, are less than 1 - p
+    return np.flatnonzero(weights >= (1 - p) * total / weights.size * (1 - ROUNDED))
 
 
 def _border(weights: NDArray[Any], need: float) -> tuple[float, int]:
