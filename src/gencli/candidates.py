@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Candidates:
-    """`logits` (rows, n) float; `ids` (rows, n) int64, or None for the whole vocabulary in order.
+    """`logits` (rows, n) float, in the processor's memory; `ids` (rows, n) int64, or None for the whole vocabulary in order.
 
     A logit of -inf is a removed token. Nothing here changes a tensor that was handed in. A division of all
     logits waits until somebody asks for them: most are removed before that.
@@ -99,7 +99,7 @@ class Candidates:
         """(rows, n) int64 token ids; padding repeats a row's last one."""
         if self.ids is not None:
             return self.ids
-        return torch.arange(self.width, device=self.logits.device).expand(self.rows, -1)
+        return torch.arange(self.width).expand(self.rows, -1)
 
     def columns(self, row: int, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Where tokens stand in a row: the columns of those in play, and a mask (m,) of which those are."""
@@ -110,7 +110,7 @@ class Candidates:
             ids = array(self.ids[row])
             at = np.searchsorted(ids, wanted).clip(max=self.width - 1)
             present = ids[at] == wanted
-        return torch.from_numpy(at[present]).to(token_ids.device), torch.from_numpy(present).to(token_ids.device)
+        return torch.from_numpy(at[present]), torch.from_numpy(present)
 
     def with_logits(self, logits: Tensor) -> Candidates:
         """The same candidates under other logits of the same shape."""
@@ -129,14 +129,14 @@ class Candidates:
         """Each named row without its own tokens (m,) int64; a row that would be left empty stays as it was."""
         logits = self.logits.clone()
         for row, token_ids in banned.items():
-            logits[row, self.columns(row, token_ids.to(logits.device))[0]] = -torch.inf
+            logits[row, self.columns(row, token_ids)[0]] = -torch.inf
             if not float(logits[row].amax()) > -torch.inf:
                 logits[row] = self.logits[row]
         return self.with_logits(logits)
 
     def at_least(self, borders: Sequence[float]) -> Candidates:
         """Only the candidates whose logit is at least its row's border; a row that would be left empty stays as it was."""
-        return self.select([places(row, border) for row, border in zip(self.logits, borders, strict=True)], peak_stays=True)
+        return self.select([places(row, border) for row, border in zip(self.logits.unbind(), borders, strict=True)], peak_stays=True)
 
     def select(self, columns: Sequence[Tensor], peak_stays: bool = False) -> Candidates:
         """Only the given columns, ascending, of each row, closed up; a row where there are none stays as it was.
@@ -152,7 +152,7 @@ class Candidates:
         ids = torch.empty_like(logits, dtype=torch.int64)
         for row, (size, at) in enumerate(zip(sizes, columns, strict=True)):
             if not at.numel():
-                at = torch.arange(self.width, device=logits.device)
+                at = torch.arange(self.width)
             chosen = at if self.ids is None else self.ids[row, at]
             logits[row, :size] = self.logits[row, at]
             ids[row, :size] = chosen
@@ -217,14 +217,12 @@ class Candidates:
 
 
 def array(values: Tensor) -> NDArray[Any]:
-    """The same numbers for numpy, whose small operations cost a fraction of torch's; no copy where they are on the processor."""
-    found: NDArray[Any] = values.numpy() if values.device.type == "cpu" and not values.requires_grad else values.detach().cpu().numpy()
+    """The same numbers for numpy, whose small operations cost a fraction of torch's."""
+    found: NDArray[Any] = values.detach().numpy() if values.requires_grad else values.numpy()
     return found
 
 
 def places(values: Tensor, low: float) -> Tensor:
     """The indices, ascending, of the values (n,) of at least `low`."""
-    if values.device.type != "cpu":
-        return (values >= low).nonzero()[:, 0]
     # numpy finds a few among many several times faster than torch does
-    return torch.from_numpy(np.flatnonzero(array(values) >= low))
+    return torch.from_numpy((array(values) >= low).nonzero()[0])

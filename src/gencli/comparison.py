@@ -236,7 +236,7 @@ def _measure(
     spreads = [Candidates(each.spread(size)) for each in finals]
     probs = [each.probs() for each in spreads]
     ids = [first.texts[row].ids[step] for row in rows]
-    drawn = torch.tensor(ids, device=probs[0].device)[:, None]
+    drawn = torch.tensor(ids)[:, None]
     for row, other in zip(rows, (1 - probs[0].square().sum(dim=1)).clamp_(min=0.0).tolist(), strict=True):
         others_draws[row].append(other)
     for place, seen in enumerate(points):

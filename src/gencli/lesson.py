@@ -57,7 +57,7 @@ def apply_repetition_penalty(logits: Tensor, previous_tokens: Tensor, penalty: f
     if len(rows) != candidates.rows:
         raise UsageError(f"previous_tokens must have one row for each of the {candidates.rows} rows of logits, not {len(rows)}.")
     changed = stage(candidates, [Memory(row) for row in rows.tolist()])
-    return changed.logits.to(logits.dtype, copy=True)
+    return changed.logits.to(logits.device, logits.dtype, copy=True)
 
 
 def generate(
@@ -150,7 +150,7 @@ def _candidates(logits: Tensor, name: str = "logits") -> Candidates:
     if not isinstance(logits, Tensor) or logits.dim() != 2 or not logits.numel() or not logits.is_floating_point():
         raise UsageError(f"{name} must be a tensor (B, V) of floats, not {_shape(logits)}.")
     fine = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-    candidates = Candidates(fine)
+    candidates = Candidates(fine.cpu())
     if not bool(candidates.peak.isfinite().all()):
         raise UsageError(f"{name} must be numbers, at least one in each row; -inf removes a token, and NaN or +inf are out of range.")
     return candidates
@@ -183,7 +183,7 @@ def _stage(name: str, value: Any, label: str = "") -> Stage:
 def _filtered(logits: Tensor, name: str, value: Any) -> Tensor:
     candidates = _candidates(logits)
     kept = _stage(name, value)(candidates, ()).spread(candidates.width) > -torch.inf
-    return logits.masked_fill(~kept, -torch.inf)
+    return logits.masked_fill(~kept.to(logits.device), -torch.inf)
 
 
 def _pipeline(settings: dict[str, Any], do_sample: bool) -> Pipeline:

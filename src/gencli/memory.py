@@ -121,10 +121,13 @@ class Memory:
         window = np.frombuffer(self._ids[start:], dtype=np.int64)
         window.sort()
         # np.unique does the same in twice the time, which is that of its small calls
-        first = np.ones(len(window), bool)
-        np.not_equal(window[1:], window[:-1], out=first[1:])
-        begins = np.flatnonzero(first)
-        return torch.from_numpy(window[begins]), torch.from_numpy(np.diff(begins, append=len(window)))
+        ends = np.empty(len(window), bool)
+        ends[-1:] = True
+        np.not_equal(window[1:], window[:-1], out=ends[:-1])
+        last_places = ends.nonzero()[0]
+        times = last_places + 1
+        times[1:] -= times[:-1].copy()
+        return torch.from_numpy(window[last_places]), torch.from_numpy(times)
 
 
 def reweigh(
@@ -132,8 +135,8 @@ def reweigh(
 ) -> Candidates:
     """The candidates with the logits of already-seen tokens changed: rule(logits (m,), counts (m,)) -> logits (m,)."""
     logits = candidates.logits.clone()
-    for at, (row, memory) in enumerate(zip(logits, memories, strict=True)):
-        ids, times = (each.to(logits.device) for each in memory.seen(last, scope))
+    for at, (row, memory) in enumerate(zip(logits.unbind(), memories, strict=True)):
+        ids, times = memory.seen(last, scope)
         columns, present = candidates.columns(at, ids)
         if len(columns) < len(ids):
             times = times[present]

@@ -249,7 +249,7 @@ def _packed(values: NDArray[Any]) -> bytes:
 
 def _row(values: Tensor, row: int) -> NDArray[Any]:
     """One row for numpy, whose small operations cost a fraction of torch's."""
-    found: NDArray[Any] = values.numpy()[row] if values.device.type == "cpu" else values[row].cpu().numpy()
+    found: NDArray[Any] = values.numpy()[row]
     return found
 
 

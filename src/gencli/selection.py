@@ -25,7 +25,7 @@ def beginning(keys: Tensor, weights: Tensor, limit: float) -> Tensor:
     """
     if not limit < np.inf:
         return torch.empty(0, dtype=torch.int64)
-    key, weight = keys.detach().cpu().numpy(), weights.detach().double().cpu().numpy()
+    key, weight = keys.detach().numpy(), weights.detach().double().numpy()
     low, high, before = -np.inf, np.inf, 0.0  # the border lies in (low, high]; `before` weigh those up to low
     sample = np.unique(key[:: len(key) // SAMPLE]) if len(key) > SORTED else key[:0]
     while len(sample):
@@ -40,12 +40,12 @@ def beginning(keys: Tensor, weights: Tensor, limit: float) -> Tensor:
     order = doubtful[key[doubtful].argsort(kind="stable")]
     sums = before + weight[order].cumsum()
     chosen[order[: int(sums.searchsorted(limit)) + 1]] = True
-    return torch.from_numpy(np.flatnonzero(chosen)).to(keys.device)
+    return torch.from_numpy(np.flatnonzero(chosen))
 
 
 def descending(values: Tensor) -> Iterator[NDArray[np.float64]]:
     """The largest of `values` (n,) in falling order, and then, if that was not enough, all of them."""
-    array = values.detach().cpu().numpy()
+    array = values.detach().numpy()
     if len(array) > FIRST:
         yield np.sort(np.partition(array, len(array) - FIRST)[-FIRST:])[::-1].astype(np.float64)
     yield np.sort(array)[::-1].astype(np.float64)
@@ -53,10 +53,10 @@ def descending(values: Tensor) -> Iterator[NDArray[np.float64]]:
 
 def largest(values: Tensor, count: int) -> Tensor:
     """The columns, ascending, of exactly so many of the largest values (n,), the lowest columns first among ties."""
-    array = values.detach().cpu().numpy()
+    array = values.detach().numpy()
     count = min(count, len(array))
     border = np.partition(array, len(array) - count)[len(array) - count]
     chosen = array > border
     ties = np.flatnonzero(array == border)
     chosen[ties[: count - int(np.count_nonzero(chosen))]] = True
-    return torch.from_numpy(np.flatnonzero(chosen)).to(values.device)
+    return torch.from_numpy(np.flatnonzero(chosen))

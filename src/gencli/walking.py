@@ -205,7 +205,7 @@ def scored(walk: Walk, judge: Judge | None = None, held: dict[int, Tensor] | Non
 def _measured(logits: Tensor, ids: Sequence[int]) -> Iterable[tuple[float, float, int, float, float]]:
     """raw_logprob, surprisal, rank, raw_entropy and varentropy of one token a row of `logits` (T, vocabulary)."""
     raw = Candidates(logits)
-    own = logits.gather(1, torch.tensor(ids, device=logits.device)[:, None])
+    own = logits.gather(1, torch.tensor(ids)[:, None])
     logprobs = (own.double() - raw.log_total)[:, 0].clamp(max=0)
     surprisals = (raw.log_total.float() - logits).masked_fill_(raw.weights == 0, 0)  # of no weight: infinite, and never met
     weighted = raw.weights * surprisals

@@ -46,7 +46,7 @@ class AdaptiveP:
             total, weight, _ = self._past(memory)
             aims.append(min(max(2 * self.target - total / weight, 0.0), 1.0))
             memory.note(self.slot, (total, weight, (candidates, row)))  # the draw will be judged by these
-        target = torch.tensor(aims, dtype=torch.float64, device=candidates.logits.device)[:, None]
+        target = torch.tensor(aims, dtype=torch.float64)[:, None]
         distance = (candidates.probs() - target).abs_().div_(WIDTH)
         logits = (PEAK - SHARPNESS * distance.square() / (1 + distance)).to(candidates.logits.dtype)
         return candidates.with_logits(logits.masked_fill_(candidates.logits == -torch.inf, -torch.inf))

@@ -45,7 +45,7 @@ class AllowedWords:
             return candidates
         import torch
 
-        allowed = torch.tensor(self.words, device=candidates.logits.device)
+        allowed = torch.tensor(self.words)
         return candidates.select([self._alive(candidates, row, allowed) for row in range(candidates.rows)])
 
     def _alive(self, candidates: Candidates, row: int, allowed: Tensor) -> Tensor:

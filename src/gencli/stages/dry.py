@@ -57,9 +57,9 @@ class Dry:
         logits = candidates.logits.clone()
         for row, memory in enumerate(memories):
             penalties = self.penalties(memory)
-            ids = torch.tensor(sorted(penalties), dtype=torch.int64, device=logits.device)
+            ids = torch.tensor(sorted(penalties), dtype=torch.int64)
             columns, present = candidates.columns(row, ids)
-            amounts = torch.tensor([penalties[each] for each in sorted(penalties)], dtype=logits.dtype, device=logits.device)
+            amounts = torch.tensor([penalties[each] for each in sorted(penalties)], dtype=logits.dtype)
             logits[row, columns] -= amounts[present]
         return candidates.with_logits(logits)
 

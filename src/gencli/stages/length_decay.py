@@ -43,7 +43,7 @@ class LengthDecay:
         import torch
 
         logits = candidates.logits.clone()
-        ends = torch.tensor(self.end_ids, device=logits.device)
+        ends = torch.tensor(self.end_ids)
         for row, steps in late.items():
             columns, _ = candidates.columns(row, ends)
             old = candidates.logits[row, columns]

@@ -53,8 +53,8 @@ def _biased(candidates: Candidates, entries: Sequence[tuple[str | int, float]]) 
     import torch
 
     logits = candidates.logits.clone()
-    ids = torch.tensor([token for token, _ in entries], device=logits.device)
-    biases = torch.tensor([bias for _, bias in entries], dtype=logits.dtype, device=logits.device)
+    ids = torch.tensor([token for token, _ in entries])
+    biases = torch.tensor([bias for _, bias in entries], dtype=logits.dtype)
     for row in range(candidates.rows):
         columns, present = candidates.columns(row, ids)
         logits[row].index_add_(0, columns, biases[present])

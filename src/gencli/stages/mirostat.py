@@ -83,7 +83,7 @@ def _most(candidates: Candidates, row: int, limit: float) -> Tensor:
     best = logits.topk(min(LIKELIEST, count)).values.double()
     if count < 2:
         return logits[:0]  # one, or what is no number: nothing to choose from
-    steps = torch.arange(1, len(best), dtype=torch.float64, device=logits.device)
+    steps = torch.arange(1, len(best), dtype=torch.float64)
     ratios = ((steps + 1) / steps).log()
     exponent = float((ratios * (best[:-1] - best[1:])).sum() / ratios.square().sum())
     return _first(candidates, row, max(1, int(min(_cut(exponent, limit, count), count))))

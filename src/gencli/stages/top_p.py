@@ -65,7 +65,7 @@ def _nucleus(candidates: Candidates, row: int, p: float) -> Tensor:
         ties = kept[weights[kept] == border]
         order = np.argsort(-array(candidates.logits[row])[ties], kind="stable")
         kept = np.setdiff1d(kept, ties[order[count - kept.size :]], assume_unique=True)
-    return torch.from_numpy(kept).to(candidates.weights.device)
+    return torch.from_numpy(kept)
 
 
 def _around(weights: NDArray[Any], p: float, total: float) -> NDArray[Any]:
@@ -73,7 +73,7 @@ def _around(weights: NDArray[Any], p: float, total: float) -> NDArray[Any]:
     import numpy as np
 
     if total * STEEP < weights.size:
-        few = np.flatnonzero(weights >= NEAR)
+        few = (weights >= NEAR).nonzero()[0]
         if weights[few].sum(dtype=np.float64) >= p * total:
             return few
     # all that weigh less than this, taken together, are less than 1 - p
