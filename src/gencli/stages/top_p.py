@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SORTED = 1024  # so many candidates are cheaper sorted than halved once more
 ROUNDED = 1e-6  # a weight is a float32
 STEEP = 64  # where the likeliest token weighs so many times the mean, a nucleus is mostly found among the few
-NEAR = 2**-10  # that weigh this share of it
+NEAR = 2**-14  # that weigh this share of it: hundreds at 6 bits of entropy
 ROUNDING = 1e-12  # a sum this close to p has reached it: of ten equal tokens, p = 0.7 keeps seven
 
 
