@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +38,36 @@ before = anonymous()
 del first
 assert before - anonymous() < BLOCK // 2
 """
+LARGE_PAGES = """
+from gencli.allocator import in_large_pages
+
+def large():
+    with open("/proc/self/smaps_rollup") as rollup:
+        return next(int(line.split()[1]) << 10 for line in rollup if line.startswith("AnonHugePages"))
+
+block = torch.empty(BLOCK)  # four times as many bytes
+in_large_pages(block.data_ptr(), block.nbytes)
+before = large()
+block.fill_(1)
+assert large() - before > BLOCK, (before, large())
+small = torch.ones(1000)
+in_large_pages(small.data_ptr(), small.nbytes)  # holds no whole page: nothing is asked
+assert small.sum() == 1000
+"""
 
 
 @pytest.mark.parametrize("program", [WHILE_LOADING, AFTERWARDS], ids=["freed blocks go back while loading", "afterwards blocks are kept"])
 def test_blocks(program: str) -> None:
     done = subprocess.run([sys.executable, "-c", BEFORE + program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_large_pages_where_the_system_has_them() -> None:
+    try:
+        given = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        given = "[never]"
+    if "[never]" in given:
+        pytest.skip("this system gives no large pages")
+    done = subprocess.run([sys.executable, "-c", BEFORE + LARGE_PAGES], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

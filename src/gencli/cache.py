@@ -11,10 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gencli.allocator import in_large_pages
 from gencli.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from gencli.models import Model
+
+
+MOST_APART = 1 << 20  # numbers between two heads: further apart, each head's first positions would take a large page
 
 
 class Keeps(Protocol):
@@ -51,6 +55,9 @@ class KVCache:
             # all the same, and graphs need numbers there. A layer at a time, since a system may refuse at once what it grants in parts
             shape, new = (2, rows, kv_heads, capacity, head_dim), torch.empty if torch.device(device).type == "cpu" else torch.zeros
             self.layers = [new(shape, dtype=dtype, device=device) for _ in range(layers)]
+            if capacity * head_dim <= MOST_APART and new is torch.empty:
+                for layer in self.layers:
+                    in_large_pages(layer.data_ptr(), layer.nbytes)
         except (RuntimeError, MemoryError) as error:
             raise RunError(f"there is no memory for the KV cache of {rows} x {capacity} positions; ask for less of both.") from error
 

@@ -11,8 +11,9 @@ from gencli.compiled.mixing import mix, score
 from gencli.compiled.slots import LEAST_OUTPUTS, NEAR, PART
 from gencli.compiled.team import line, njit
 
-_score_1, _score_2, _score_3 = score(1), score(2), score(3)
-_mix_1_4, _mix_2_4, _mix_3_4, _mix_1_1 = mix(1, 4), mix(2, 4), mix(3, 4), mix(1, 1)
+# up to three queries go over keys and values once, and fetch in that time as much again; more of them go over each several times
+_score_1, _score_2, _score_3 = (score(queries, 128) for queries in (1, 2, 3))
+_mix_1_4, _mix_2_4, _mix_3_4, _mix_1_1 = mix(1, 4, 128), mix(2, 4, 128), mix(3, 4, 128), mix(1, 1)
 
 
 @njit
@@ -53,7 +54,7 @@ def _scores(q: int, heads: int, head_dim: int, keys: int, count: int, scores: in
     """The scores (heads, count) of `heads` queries for some keys, which every query goes over while they are near."""
     width, room, steps = 4 * head_dim, 4 * PART, head_dim // 8
     near = max(4, NEAR // width // 4 * 4)
-    pace = min(64, 4 * width // (steps * ((heads + 2) // 3)) + 1)
+    pace = min(128, 4 * width // (steps * ((heads + 2) // 3)) + 1)
     for start in range(0, count, near):
         end = min(start + near, count)
         ahead = keys + end * width if end < count else values
@@ -77,7 +78,7 @@ def _mixed(values: int, width: int, shares: int, rows: int, count: int, results:
     """To `rows` results are added weighted sums of `count` values, 32 numbers at a time; the rest eight at a time."""
     room, wide = 4 * PART, width - width % 128
     ahead = values + count * width
-    pace = min(64, width // max(1, wide // 128 * ((rows + 2) // 3)) + 1)
+    pace = min(128, width // max(1, wide // 128 * ((rows + 2) // 3)) + 1)
     for at in range(0, wide, 128):
         for row in range(0, rows, 3):
             share, result = shares + row * room, results + row * width + at

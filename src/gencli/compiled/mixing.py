@@ -12,10 +12,10 @@ from numba.extending import intrinsic
 from gencli.compiled.vectors import F32, FLOATS, I32, I64, INTS, LANES, fetch, four_sums, load, loop, multiply_add, rows_at
 
 
-def score(queries: int) -> Any:
+def score(queries: int, fetched: int) -> Any:
     """score(keys, stride, queries, stride, steps, results, stride, ahead, pace): dot products of four keys with some queries, in float32.
 
-    A step is eight numbers, and fetches `pace` bytes from `ahead` on, 64 at most. Result (query, key) stands at
+    A step is eight numbers, and fetches `pace` bytes from `ahead` on, `fetched` at most. Result (query, key) stands at
     results + query x stride + key x 4.
     """
     keys = 4
@@ -26,7 +26,7 @@ def score(queries: int) -> Any:
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             at = builder.mul(step, I64(4 * LANES))
-            fetch(builder, builder.add(ahead, builder.mul(step, pace)), 64)
+            fetch(builder, builder.add(ahead, builder.mul(step, pace)), fetched)
             asked = [load(builder, builder.add(row, at), FLOATS) for row in query_rows]
             held = [load(builder, builder.add(row, at), FLOATS) for row in key_rows]
             return [multiply_add(builder, key, each, sums[number]) for number, (each, key) in enumerate(product(asked, held))]
@@ -54,11 +54,11 @@ def score(queries: int) -> Any:
     return intrinsic(typed)
 
 
-def mix(rows: int, vectors: int) -> Any:
+def mix(rows: int, vectors: int, fetched: int = 64) -> Any:
     """mix(values, stride, shares, stride, count, results, stride, ahead, pace): weighted sums of rows of float32, as addresses and bytes.
 
     To row r of the results is added the sum over n < `count` of share (r, n) x the n-th row of values, `vectors` x 8
-    numbers wide. Each n fetches `pace` bytes from `ahead` on, 64 at most.
+    numbers wide. Each n fetches `pace` bytes from `ahead` on, `fetched` at most.
     """
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
@@ -75,7 +75,7 @@ def mix(rows: int, vectors: int) -> Any:
 
         def body(step: Any, sums: list[Any]) -> list[Any]:
             place = builder.add(values, builder.mul(step, value_stride))
-            fetch(builder, builder.add(ahead, builder.mul(step, pace)), 64)
+            fetch(builder, builder.add(ahead, builder.mul(step, pace)), fetched)
             held = [load(builder, builder.add(place, I64(4 * LANES * at)), FLOATS) for at in range(vectors)]
             added = []
             for row, shares_of in enumerate(share_rows):
