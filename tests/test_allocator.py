@@ -46,7 +46,7 @@ def large():
     with open("/proc/self/smaps_rollup") as rollup:
         return next(int(line.split()[1]) << 10 for line in rollup if line.startswith("AnonHugePages"))
 
-asked = mmap.mmap(-1, 4 * BLOCK)  # by Python's own way: a system may have them and have none left
+asked = mmap.mmap(-1, 4 * BLOCK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # by Python's own way: a system may have them and have none left
 asked.madvise(mmap.MADV_HUGEPAGE)
 before = large()
 asked.write(bytes(4 * BLOCK))
