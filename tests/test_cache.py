@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -99,3 +102,25 @@ def test_beyond_its_capacity_it_says_so() -> None:
 def test_memory_that_cannot_be_had_is_an_error_in_a_sentence() -> None:
     with pytest.raises(RunError, match="no memory for the KV cache of 1 x 1099511627776 positions"):
         KVCache(1, 1, 8, 2**40, 1024)
+
+
+BARELY_USED = """
+from gencli.cache import KVCache
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+
+cache = KVCache(4, 1, 8, 8192, 64)  # 128 MiB, heads a large page apart
+before = anonymous()
+for layer in cache.layers:
+    layer[:, :, :, :8] = 1
+print(anonymous() - before, cache.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux")
+def test_a_capacity_that_may_stay_unused_costs_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", BARELY_USED], capture_output=True, text=True, timeout=60, check=True)
+    taken, capacity = map(int, done.stdout.split())
+    assert taken < capacity / 50

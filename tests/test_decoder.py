@@ -251,3 +251,14 @@ def test_following_leaves_the_rows_alone_and_does_not_slide_unasked() -> None:
     torch.testing.assert_close(decoder.step([4, 4])[1], prefilled(Decoder(MODELS["llama"]), [1, 2, 3, 4])[0])
     with pytest.raises(UsageError, match="13 tokens do not fit"):
         list(decoder.follow([1] * 13))
+
+
+def test_only_a_length_that_was_asked_for_takes_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("gencli.cache.in_large_pages", lambda place, size: asked.append(size))
+    decoder = Decoder(MODELS["gpt2"])
+    prefilled(decoder, [1, 2], rows=2)
+    assert not asked
+    decoder = Decoder(MODELS["gpt2"], room=6)
+    prefilled(decoder, [1, 2], rows=2)
+    assert len(asked) == 4  # both layers, for the prompt's row and for the two that go on

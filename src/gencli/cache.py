@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from gencli.models import Model
 
 
-MOST_APART = 1 << 20  # numbers between two heads: further apart, each head's first positions would take a large page
-
-
 class Keeps(Protocol):
     """What attention needs of whatever holds keys and values."""
 
@@ -45,26 +42,31 @@ class KVCache:
         head_dim: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        large_pages: bool = False,
     ) -> None:
-        """Raises `RunError` where the memory for `capacity` positions cannot be had."""
+        """`large_pages`: faster to read, and taken as a whole by the first positions; for a capacity that will be used.
+
+        Raises `RunError` where the memory for `capacity` positions cannot be had.
+        """
         self.lengths: npt.NDArray[np.int64] = np.zeros(rows, np.int64)
-        self.capacity = capacity
+        self.capacity, self._large_pages = capacity, large_pages
         self._allocated, self._finite, self._coming = rows, 0, 0
         try:
             # a processor's memory that is not written to yet costs nothing, so a large capacity is cheap; a device's costs
             # all the same, and graphs need numbers there. A layer at a time, since a system may refuse at once what it grants in parts
             shape, new = (2, rows, kv_heads, capacity, head_dim), torch.empty if torch.device(device).type == "cpu" else torch.zeros
             self.layers = [new(shape, dtype=dtype, device=device) for _ in range(layers)]
-            if capacity * head_dim <= MOST_APART and new is torch.empty:
+            if large_pages and new is torch.empty:
                 for layer in self.layers:
                     in_large_pages(layer.data_ptr(), layer.nbytes)
         except (RuntimeError, MemoryError) as error:
             raise RunError(f"there is no memory for the KV cache of {rows} x {capacity} positions; ask for less of both.") from error
 
     @classmethod
-    def of(cls, model: Model, rows: int = 1, capacity: int | None = None) -> KVCache:
+    def of(cls, model: Model, rows: int = 1, capacity: int | None = None, large_pages: bool = False) -> KVCache:
         """An empty cache for a model: `capacity` positions, the whole context where it is None."""
-        return cls(model.layers, rows, model.kv_heads, capacity or model.context, model.head_dim, device=model.device)
+        sizes = model.layers, rows, model.kv_heads, capacity or model.context, model.head_dim
+        return cls(*sizes, device=model.device, large_pages=large_pages)
 
     @property
     def rows(self) -> int:
@@ -158,13 +160,15 @@ class KVCache:
     def _over(self, layers: list[Tensor], lengths: npt.NDArray[np.int64]) -> KVCache:
         view = KVCache.__new__(KVCache)
         view.layers, view.lengths = layers, lengths
+        view._large_pages = self._large_pages
         view.capacity, view._allocated, view._finite, view._coming = self.capacity, self._allocated, 0, 0
         return view
 
     def _copied(self, rows: Sequence[int], count: int, capacity: int | None = None) -> KVCache:
         """A new cache of `count` rows, of which the first are these."""
         first = self.layers[0]
-        chosen = KVCache(len(self.layers), count, first.shape[2], capacity or self.capacity, first.shape[4], first.dtype, first.device)
+        sizes = len(self.layers), count, first.shape[2], capacity or self.capacity, first.shape[4]
+        chosen = KVCache(*sizes, first.dtype, first.device, self._large_pages)
         index = torch.tensor(list(rows), dtype=torch.int64, device=first.device)
         length = self.length
         for old, new in zip(self.layers, chosen.layers, strict=True):

@@ -78,7 +78,8 @@ class Decoder:
             raise UsageError(f"a token id lies outside of 0 .. {self.model.vocab_size - 1}.")
         self._check(len(ids))
         self._ids = [list(ids)]
-        self._cache = KVCache.of(self.model, 1, self._capacity) if self._cached else None
+        # a room that was asked for will be used; a context mostly not
+        self._cache = KVCache.of(self.model, 1, self._capacity, large_pages=self._room is not None) if self._cached else None
         logits = self._compute(interrupted)
         if logits is None:
             return None
@@ -124,7 +125,7 @@ class Decoder:
         `step` would see it. Raises `UsageError` where it is too long and may not slide.
         """
         self._check(len(ids))
-        cache = KVCache.of(self.model, 1, min(len(ids), self.context))
+        cache = KVCache.of(self.model, 1, min(len(ids), self.context), large_pages=True)
         size = max(1, min(CHUNK, MOST_LOGITS // self.model.vocab_size))
         while first < len(ids):
             start = self._start(first + 1)
