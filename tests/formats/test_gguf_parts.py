@@ -198,7 +198,7 @@ def test_a_forged_count_costs_nothing(tmp_path: Path, parts: list[Path]) -> None
 def test_a_thousand_parts_that_say_too_much_are_refused_at_once(tmp_path: Path, parts: list[Path]) -> None:
     """A list of two million empty texts is sixteen megabytes of zeros, and of a sparse file they cost nobody anything.
 
-    The first part's is read; told beside a plain loop over as many lengths, for a busy machine. All parts' would take a thousand times that.
+    The first part's is read; told beside a plain loop over as many lengths, for a busy machine. All parts' would take a thousandfold.
     """
 
     def text(value: bytes) -> bytes:
