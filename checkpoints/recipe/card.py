@@ -59,7 +59,7 @@ def text(
         f"for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",
-        "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn),
+        "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn, "share of the later run's rows" if before else "share of the rows"),
     ]
     if figures:
         parts.append("## On text it never saw\n\n" + MEASURED + "\n\n" + table(figures))
@@ -73,9 +73,9 @@ def text(
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(counts: Mapping[str, Mapping[str, int]], drawn: Mapping[str, int]) -> str:
+def _counts(counts: Mapping[str, Mapping[str, int]], drawn: Mapping[str, int], share_of: str) -> str:
     total = sum(drawn.values())
-    lines = ["| ability | documents | tokens | share of the rows | held out |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [f"| ability | documents | tokens | {share_of} | held out |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, each in counts.items():
         share = 100 * drawn[name] / total
         lines.append(f"| {name} | {each['documents']:,} | {each['tokens']:,} | {share:.0f} % | {each['held_documents']:,} |")

@@ -33,10 +33,13 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def _plane(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     every = [point for points in lines.values() for point in points]
     far = max((x for x, _ in every), default=1.0) or 1.0
+    near = min((x for x, _ in every), default=0.0)
+    near = near if far / 2 < near < far else 0.0  # a run that began with a checkpoint fills the picture, too
     most = min(12.0, max((y for _, y in every), default=1.0)) or 1.0
 
     def place(x: float, y: float) -> str:
-        return f"{LEFT + x / far * (WIDE - LEFT - 16):.1f},{HIGH - BELOW - min(y, most) / most * (HIGH - BELOW - ABOVE):.1f}"
+        across, up = (x - near) / (far - near), min(y, most) / most
+        return f"{LEFT + across * (WIDE - LEFT - 16):.1f},{HIGH - BELOW - up * (HIGH - BELOW - ABOVE):.1f}"
 
     def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "#444") -> str:
         return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{words}</text>'
@@ -46,17 +49,18 @@ def _plane(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         f'<rect width="{WIDE}" height="{HIGH}" fill="white"/>',
     ]
     for tick in range(5):
-        across, up = place(far * tick / 4, 0).split(","), place(0, most * tick / 4).split(",")
+        tokens = near + (far - near) * tick / 4
+        across, up = place(tokens, 0).split(","), place(near, most * tick / 4).split(",")
         parts.append(
             text(
                 float(across[0]),
                 HIGH - BELOW + 18,
-                f"{far * tick / 4 / 1e6:.2g} M tokens" if tick else "0",
+                f"{tokens / 1e6:.{3 if near else 2}g} M tokens" if tokens else "0",
                 "middle" if tick < 4 else "end",
             )
         )
         parts.append(text(LEFT - 6, float(up[1]) + 4, f"{most * tick / 4:.1f}", "end"))
-        parts.append(f'<path d="M{place(0, most * tick / 4)} L{place(far, most * tick / 4)}" stroke="#ddd"/>')
+        parts.append(f'<path d="M{place(near, most * tick / 4)} L{place(far, most * tick / 4)}" stroke="#ddd"/>')
     for at, (name, points) in enumerate(lines.items()):
         colour = COLOURS[at % len(COLOURS)]
         path = " L".join(place(x, y) for x, y in points)

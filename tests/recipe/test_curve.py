@@ -18,3 +18,14 @@ def test_the_curve_is_drawn(rows: list[dict[str, object]]) -> None:
     paths = [each for each in drawing.iter("{http://www.w3.org/2000/svg}path") if each.get("fill") == "none"]
     assert len(paths) == bool(rows) + 2 * (HELD[0] in rows)
     assert len(svg(rows)) < 20_000
+
+
+def test_a_run_that_began_with_a_checkpoint_fills_the_picture() -> None:
+    later = [{**row, "tokens": 2_000_000 + int(row["tokens"])} for row in ROWS]
+    drawing = ElementTree.fromstring(svg(later))
+    first = next(each for each in drawing.iter("{http://www.w3.org/2000/svg}path") if each.get("fill") == "none")
+    points = [float(each.strip("ML ").split(",")[0]) for each in str(first.get("d")).split(" L")]
+    assert points[0] < 60
+    assert points[-1] > 700
+    assert "2 M tokens" in svg(later)
+    assert "2.51 M tokens" in svg(later)
