@@ -35,6 +35,7 @@ def _plane(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     far = max((x for x, _ in every), default=1.0) or 1.0
     near = min((x for x, _ in every), default=0.0)
     near = near if far / 2 < near < far else 0.0  # a run that began with a checkpoint fills the picture, too
+    legend = ABOVE + (HIGH - BELOW - ABOVE) / 4 if near else ABOVE  # between the losses, which are flat there
     most = min(12.0, max((y for _, y in every), default=1.0)) or 1.0
 
     def place(x: float, y: float) -> str:
@@ -65,5 +66,5 @@ def _plane(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         colour = COLOURS[at % len(COLOURS)]
         path = " L".join(place(x, y) for x, y in points)
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(text(WIDE - 20, ABOVE + 16 * (at + 1), name, "end", colour))
+        parts.append(text(WIDE - 20, legend + 16 * (at + 1), name, "end", colour))
     return "\n".join([*parts, "</svg>", ""])
