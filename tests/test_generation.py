@@ -168,13 +168,13 @@ def test_a_loop_ends_only_where_it_is_asked_for(session):
     assert (looped.reason, looped.new_tokens) == ("loop", 24)
 
 
-GATES = [({"min_prob": 0.02}, "min_prob"), ({"max_entropy": 4.5}, "max_entropy")]
+GATES = [({"min_prob": 0.02}, "min_prob"), ({"max_entropy": 3.5}, "max_entropy")]
 
 
 @pytest.mark.parametrize(("options", "name"), GATES)
 def test_a_gate_trips_at_the_first_token_beyond_it(session, options, name):
     free = [event for event in events_of(session, tokens=40, detail=Detail()) if isinstance(event, Token)]
-    beyond = [math.exp(event.logprob) < 0.02 if name == "min_prob" else event.entropy > 4.5 for event in free]
+    beyond = [math.exp(event.logprob) < 0.02 if name == "min_prob" else event.entropy > 3.5 for event in free]
     events = events_of(session, tokens=40, **options)
     finish = finish_of(events)
     assert 0 < beyond.index(True) < 39
