@@ -49,13 +49,14 @@ def text(
     """The card in Markdown."""
     size = settings.size
     earlier = f", the first {before:,} of them in an earlier run" if before else ""
+    later = "in the later one " if before else ""
     tokens = max((row["tokens"] for row in rows if "loss" in row), default=0)
     parts = [
         FRONT + f"# {name}",
         "A small language model in Llama's layout, made by `checkpoints/recipe`: "
         f"{size.layers} layers, width {size.width}, {size.heads} heads, gated MLP of {size.mlp}, rotary {size.theta:,.0f}, "
         f"tied embeddings, byte-level BPE of {size.vocabulary:,}, context {WINDOW}, float16.",
-        f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): Muon at {settings.muon:g} "
+        f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): {later}Muon at {settings.muon:g} "
         f"for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",

@@ -59,7 +59,8 @@ def test_one_command_makes_a_checkpoint_and_goes_on_where_it_was_stopped(root: P
     subprocess.run(further, env=environment, capture_output=True, timeout=300, check=True)
     assert (tmp_path / "further" / "tokenizer.json").read_bytes() == (tmp_path / "whole" / "tokenizer.json").read_bytes()
     card = (tmp_path / "further" / "README.md").read_text(encoding="utf-8")
-    assert "Trained on 61,440 tokens, the first 30,720 of them in an earlier run" in card
+    assert "Trained on 61,440 tokens, the first 30,720 of them in an earlier run (" in card
+    assert "): in the later one Muon at" in card
     assert "share of the later run's rows" in card
     generate = [sys.executable, "-m", "gencli", "generate", "--checkpoint", str(tmp_path / "whole"), "--max-new-tokens", "8", "Once"]
     assert subprocess.run(generate, env=environment, capture_output=True, timeout=60, check=True).stdout
