@@ -56,8 +56,9 @@ def text(
         "A small language model in Llama's layout, made by `checkpoints/recipe`: "
         f"{size.layers} layers, width {size.width}, {size.heads} heads, gated MLP of {size.mlp}, rotary {size.theta:,.0f}, "
         f"tied embeddings, byte-level BPE of {size.vocabulary:,}, context {WINDOW}, float16.",
-        f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): {later}Muon at {settings.muon:g} "
-        f"for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; warm-up, plateau, decay to 0. Documents end with "
+        f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): {later}"
+        f"Muon at {settings.muon:g} for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; "
+        "warm-up, plateau, decay to 0. Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",
         "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn, "share of the later run's rows" if before else "share of the rows"),
