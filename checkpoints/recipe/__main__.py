@@ -193,12 +193,22 @@ def marks(checkpoint: Path, data: Path, samples: int, threads: int, output: Path
 @recipe.command()
 @click.argument("data", type=FOLDER)
 @click.option("--run", "folder", type=FOLDER, required=True, help="The run whose weights are written.")
+@click.option(
+    "--blend",
+    type=(FOLDER, click.FloatRange(0, 1)),
+    metavar="DIRECTORY SHARE",
+    help="Average with the weights of the checkpoint that the run began with.",
+)
 @click.argument("checkpoint", type=FOLDER)
-def export(data: Path, folder: Path, checkpoint: Path) -> None:
+def export(data: Path, folder: Path, checkpoint: Path, blend: tuple[Path, float] | None) -> None:
     """Write a run's weights as the folder CHECKPOINT, in Hugging Face layout."""
     from recipe.export import write
+    from recipe.training import Mismatch
 
-    write(data, folder, checkpoint)
+    try:
+        write(data, folder, checkpoint, *(blend or ()))
+    except Mismatch as error:
+        raise click.UsageError(str(error)) from None
     click.echo(f"{checkpoint}: {sum(each.stat().st_size for each in checkpoint.iterdir()):,} bytes")
 
 

@@ -45,11 +45,13 @@ def text(
     rows: Sequence[Mapping[str, Any]],
     figures: dict[str, dict[str, float]] | None,
     samples: Mapping[str, Any] | None,
+    blend: float = 0.0,
 ) -> str:
-    """The card in Markdown."""
+    """The card in Markdown; `blend` is the share that another checkpoint's weights have in these."""
     size = settings.size
     earlier = f", the first {before:,} of them in an earlier run" if before else ""
     later = "in the later one " if before else ""
+    mean = f" The weights are a mean: {1 - blend:g} of this run's, {blend:g} of those it began with." if blend else ""
     tokens = max((row["tokens"] for row in rows if "loss" in row), default=0)
     parts = [
         FRONT + f"# {name}",
@@ -58,7 +60,7 @@ def text(
         f"tied embeddings, byte-level BPE of {size.vocabulary:,}, context {WINDOW}, float16.",
         f"Trained on {tokens:,} tokens{earlier} ({settings.rows * WINDOW:,} a step, seed {settings.seed}): {later}"
         f"Muon at {settings.muon:g} for the matrices, AdamW at {settings.adam:g} for the embedding and the norms; "
-        "warm-up, plateau, decay to 0. Documents end with "
+        f"warm-up, plateau, decay to 0.{mean} Documents end with "
         "`<|endoftext|>`; chats look like `<|user|>\\nHello\\n<|assistant|>\\nHi!\\n`, so an answer ends at id 1 or 0.",
         "![The loss over the tokens](loss.svg)",
         "## Data\n\n" + LICENCES + "\n\n" + _counts(counts, drawn, "share of the later run's rows" if before else "share of the rows"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from recipe import card, curve
 from recipe.network import Size
-from recipe.training import WINDOW, Settings
+from recipe.training import WINDOW, Mismatch, Settings
 from recipe.vocabulary import SPECIAL
 
 TEMPLATE = (
@@ -23,17 +25,35 @@ TEMPLATE = (
 )
 
 
-def write(data: Path, run: Path, checkpoint: Path) -> None:
-    """Weights in float16, config, generation_config, tokenizer and chat template; `write_card` tells of them."""
+def write(data: Path, run: Path, checkpoint: Path, other: Path | None = None, share: float = 0.0) -> None:
+    """Weights in float16, config, generation_config, tokenizer and chat template; `write_card` tells of them.
+
+    With `other`, a folder that this function wrote, the weights are averaged: `share` (0 to 1) of its, the rest the run's
+    (weight-space ensembles, Wortsman et al. 2021, arXiv:2109.01903). It is meant for the checkpoint that the run began
+    with. Mismatch where their shapes differ.
+    """
     state, settings = _read(run)
+    weights = {f"model.{key}": each for key, each in state["network"].items()}
+    metadata = {"format": "pt"}
+    if other:
+        weights = blended(weights, load_file(other / "model.safetensors"), share)
+        metadata["blend"] = f"{share:g}"
     checkpoint.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{key}": each.half().contiguous() for key, each in state["network"].items()}
-    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    tensors = {key: each.half().contiguous() for key, each in weights.items()}
+    save_file(tensors, checkpoint / "model.safetensors", metadata=metadata)
     (checkpoint / "model.safetensors").chmod(0o644)  # the library makes it the owner's alone
     shutil.copyfile(data / "tokenizer.json", checkpoint / "tokenizer.json")
     _json(checkpoint / "config.json", config(settings.size))
     _json(checkpoint / "generation_config.json", {"eos_token_id": [0, 1]})
     _json(checkpoint / "tokenizer_config.json", tokenizer_config(settings.size))
+
+
+def blended(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """(1 - share) x own + share x other, tensor by tensor, in float32."""
+    shapes, others = ({key: each.shape for key, each in weights.items()} for weights in (own, other))
+    if shapes != others:
+        raise Mismatch("Only the weights of two checkpoints of the same size can be averaged, and these two differ.")
+    return {key: (1 - share) * each.float() + share * other[key].float() for key, each in own.items()}
 
 
 def write_card(data: Path, run: Path, checkpoint: Path, figures: Path | None = None, samples: Path | None = None) -> None:
@@ -44,7 +64,9 @@ def write_card(data: Path, run: Path, checkpoint: Path, figures: Path | None = N
     (checkpoint / "loss.svg").write_text(curve.svg(rows), encoding="utf-8")
     counts = json.loads((data / "counts.json").read_text())
     told, written = (json.loads(each.read_text()) if each else None for each in (figures, samples))
-    text = card.text(checkpoint.resolve().name, settings, counts, state["drawn"], state["before"], rows, told, written)
+    with safe_open(checkpoint / "model.safetensors", "pt") as stored:
+        blend = float((stored.metadata() or {}).get("blend", 0))
+    text = card.text(checkpoint.resolve().name, settings, counts, state["drawn"], state["before"], rows, told, written, blend)
     (checkpoint / "README.md").write_text(text, encoding="utf-8")
 
 

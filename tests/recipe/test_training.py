@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from recipe.export import write
+from recipe.export import write, write_card
 from recipe.training import Mismatch, Plan, Run, rate, train
 
 
@@ -144,3 +145,31 @@ def test_weights_of_another_size_are_refused(opened, data, tmp_path) -> None:
     wider = replace(first.settings, size=replace(first.settings.size, mlp=first.settings.size.mlp + 8))
     with pytest.raises(Mismatch, match="do not fit the run's size"):
         opened("wider", wider).begin_with(tmp_path / "checkpoint", 1)
+
+
+def test_an_export_is_averaged_with_another_checkpoint(opened, data, tmp_path) -> None:
+    first = opened("first")
+    train(first, steps=3)
+    write(data, first.folder, tmp_path / "old")
+    further = opened("further", replace(first.settings, seed=1))
+    further.begin_with(tmp_path / "old", first.tokens)
+    train(further, steps=2)
+    write(data, further.folder, tmp_path / "new", tmp_path / "old", 0.25)
+    old, new = (load_file(tmp_path / name / "model.safetensors") for name in ("old", "new"))
+    for name, each in weights(further).items():
+        assert torch.equal(new[f"model.{name}"], (0.75 * each + 0.25 * old[f"model.{name}"].float()).half())
+    write_card(data, further.folder, tmp_path / "new")
+    assert "a mean: 0.75 of this run's, 0.25 of those it began with" in (tmp_path / "new" / "README.md").read_text()
+    write_card(data, further.folder, tmp_path / "old")
+    assert "a mean" not in (tmp_path / "old" / "README.md").read_text()
+
+
+def test_an_average_with_another_size_is_refused(opened, data, tmp_path) -> None:
+    first = opened("first")
+    train(first, steps=1)
+    write(data, first.folder, tmp_path / "old")
+    wider = opened("wider", replace(first.settings, size=replace(first.settings.size, mlp=first.settings.size.mlp + 8)))
+    train(wider, steps=1)
+    with pytest.raises(Mismatch, match="same size"):
+        write(data, wider.folder, tmp_path / "new", tmp_path / "old", 0.25)
+    assert not (tmp_path / "new").exists()
