@@ -21,7 +21,7 @@ from pyte.screens import Char
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_WIDTH, CELL_HEIGHT, MARGIN = 8.4, 18, 14
-COMMAND = 'gencli generate --preset creative --top-p 0.8 --seed 3 "Once upon a time"'
+COMMAND = 'gencli generate --preset creative --top-p 0.8 --seed 2 "Once upon a time"'
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 PAPER, INK = "#16181d", "#d8dce4"
 COLOURS = {
