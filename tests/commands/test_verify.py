@@ -18,8 +18,8 @@ from terminals import on_a_terminal
 def traced(tmp_path_factory):
     """A trace with its fingerprint, under the preset chat, whose template holds special tokens."""
     path = tmp_path_factory.mktemp("trace") / "trace.jsonl"
-    arguments = ["--preset", "chat", "--seed", "7", "--max-new-tokens", "6", "--quiet", "--no-stdin", "--trace", str(path)]
-    generate.main([*arguments, "-o", str(path.with_name("text")), "Who are <|user|> you?"], standalone_mode=False)
+    arguments = ["--preset", "chat", "--seed", "7", "--min-new-tokens", "6", "--max-new-tokens", "6", "--trace", str(path)]
+    generate.main([*arguments, "--quiet", "--no-stdin", "-o", str(path.with_name("text")), "Who are <|user|> you?"], standalone_mode=False)
     return path
 
 
