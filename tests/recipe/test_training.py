@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -122,12 +123,18 @@ def test_the_log_is_whole_lines(opened) -> None:
     assert not list(run.folder.glob("*.part"))
 
 
-def test_a_run_begins_with_the_weights_of_an_exported_one(opened, data, tmp_path) -> None:
+def begun_with_an_export(opened, data, checkpoint: Path) -> tuple[Run, Run]:
+    """A run of three steps, and another that begins with the checkpoint it was exported to."""
     first = opened("first")
     train(first, steps=3)
-    write(data, first.folder, tmp_path / "checkpoint")
+    write(data, first.folder, checkpoint)
     further = opened("further", replace(first.settings, seed=1))
-    further.begin_with(tmp_path / "checkpoint", first.tokens)
+    further.begin_with(checkpoint, first.tokens)
+    return first, further
+
+
+def test_a_run_begins_with_the_weights_of_an_exported_one(opened, data, tmp_path) -> None:
+    first, further = begun_with_an_export(opened, data, tmp_path / "checkpoint")
     assert all(torch.equal(each, weights(first)[name].half().float()) for name, each in weights(further).items())
     train(further, steps=2)
     assert further.tokens == 5 * first.tokens // 3
@@ -148,11 +155,7 @@ def test_weights_of_another_size_are_refused(opened, data, tmp_path) -> None:
 
 
 def test_an_export_is_averaged_with_another_checkpoint(opened, data, tmp_path) -> None:
-    first = opened("first")
-    train(first, steps=3)
-    write(data, first.folder, tmp_path / "old")
-    further = opened("further", replace(first.settings, seed=1))
-    further.begin_with(tmp_path / "old", first.tokens)
+    _, further = begun_with_an_export(opened, data, tmp_path / "old")
     train(further, steps=2)
     write(data, further.folder, tmp_path / "new", tmp_path / "old", 0.25)
     old, new = (load_file(tmp_path / name / "model.safetensors") for name in ("old", "new"))
